@@ -1,0 +1,75 @@
+"""The tree of errors that tinyml raises on purpose, each with the exit code that the command line gives it.
+
+    TinymlError                    1   failed while working
+    ├── Refused                    2   refused before work began: nothing was written
+    │   ├── UsageError                 an option or a combination of options
+    │   ├── CheckpointError            a checkpoint that cannot be read or does not fit the model
+    │   ├── ModelError                 a factory that is missing or does not build
+    │   ├── DataError                  a data card or the data behind it
+    │   ├── RecipeError                a recipe
+    │   ├── TargetError                a target, or something the target cannot run
+    │   ├── OutputError                an output that exists, is locked, or cannot be written
+    │   └── MissingDependency          an optional package that is not installed
+    └── GateMissed                 3   a quality gate was missed: the run directory is kept and says so
+
+A message says what is wrong, shows the value, says what is allowed with the nearest right word, and what to do next.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TinymlError(Exception):
+    """Something went wrong while working."""
+
+    exit_code = 1
+
+
+class Refused(TinymlError):
+    """The request was refused before work began."""
+
+    exit_code = 2
+
+
+class UsageError(Refused):
+    """An option has a value that is not allowed here."""
+
+
+class CheckpointError(Refused):
+    """A checkpoint cannot be read safely, or does not fit the model."""
+
+
+class ModelError(Refused):
+    """A model name or factory is unknown, or does not build a module."""
+
+
+class DataError(Refused):
+    """A data card, or the data that it names, is wrong."""
+
+
+class RecipeError(Refused):
+    """A recipe is wrong."""
+
+
+class TargetError(Refused):
+    """A target is wrong, or cannot run what was asked of it."""
+
+
+class OutputError(Refused):
+    """An output exists already, is in use, or cannot be written."""
+
+
+class MissingDependency(Refused):
+    """An optional package is not installed."""
+
+
+class GateMissed(TinymlError):
+    """A quality gate was missed; what was made is kept."""
+
+    exit_code = 3
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest allowed word, or "" where none is near."""
+    near = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
