@@ -1,0 +1,1 @@
+"""The one onnxruntime session, the one interleaved timer, and what this machine can do."""
