@@ -1,0 +1,52 @@
+"""Which pass may follow which."""
+
+from collections.abc import Sequence
+
+# earlier role, later role -> what is wrong; {earlier} and {later} are the names of the passes
+RULES: dict[tuple[str, str], str] = {
+    ("quantize", "prune"): "{later} would prune after {earlier}, on weights that are codes already; put it before",
+    (
+        "quantize",
+        "exit",
+    ): "exits come before quantization, which shifts their confidences; put {later} before {earlier}",
+    ("quantize", "quantize"): "{later} cannot follow {earlier}: the weights are codes already; choose one of them",
+    ("quantize", "cast"): "{later} cannot follow {earlier}: the weights are codes already; choose one of them",
+    ("cast", "cast"): "{earlier} is the last pass of a recipe; nothing comes after it",
+    ("cast", "exit"): "{earlier} is the last pass of a recipe; put {later} before it",
+    ("cast", "prune"): "{earlier} is the last pass of a recipe; put {later} before it",
+    ("cast", "quantize"): "{earlier} is the last pass of a recipe; choose it or {later}",
+    ("cast", "train"): "{earlier} is the last pass of a recipe; put {later} before it",
+}
+
+# Centroids may be rounded to int8 or float16 afterwards; the reverse would destroy them.
+ALLOWED = {("kmeans_quantization", "linear_quantization"), ("kmeans_quantization", "half_precision")}
+
+
+def order_faults(passes: Sequence[tuple[str, str] | None]) -> list[tuple[int, str]]:
+    """Return (index, what is wrong) for each pass that must not stand where it does.
+
+    Args:
+        passes: (name, role) of each pass; None where the recipe is wrong already.
+    """
+    faults = []
+    for later_index, later in enumerate(passes):
+        for earlier in passes[:later_index]:
+            if earlier is None or later is None or (earlier[0], later[0]) in ALLOWED:
+                continue
+            rule = RULES.get((earlier[1], later[1]))
+            if rule:
+                faults.append((later_index, rule.format(earlier=earlier[0], later=later[0])))
+                break
+    return faults
+
+
+def order_notes(passes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return what is allowed but may not be meant: training before which nothing was attached or removed.
+
+    Args:
+        passes: (name, role) of each pass.
+    """
+    first_train = next((index for index, (_, role) in enumerate(passes) if role == "train"), None)
+    if first_train == 0:
+        return (f"passes.0: {passes[0][0]} has nothing to recover from: it goes on training the network as it is",)
+    return ()
