@@ -1,0 +1,106 @@
+"""How well a module does a task, in torch: for choices made on validation data.
+
+What is said of a product is measured on its ONNX file, in tinyml.measure.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tinyml.data import Split, Task, check_outputs
+from tinyml.errors import DataError, ModelError, TinymlError
+
+BATCH_SIZE = 500
+
+
+class NonFiniteError(TinymlError):
+    """A loss, gradient, weight or output is NaN or infinite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The score (0-1) of a module over n examples: accuracy, or the AUC of a reconstruction."""
+
+    score: float
+    n: int
+
+
+def evaluate(module: nn.Module, task: Task, split: Split, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+    """Return the module's score on a split, in evaluation mode; the mode of every submodule is restored.
+
+    Raises:
+        NonFiniteError: An output is not: a score of it would mean nothing.
+    """
+    outputs = predict(module, task, split, batch_size=batch_size)
+    broken = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
+    if broken:
+        raise NonFiniteError(f"the outputs for {broken:,} of {len(split):,} examples are NaN or infinite")
+    # Only the error of a reconstruction is taken against the inputs.
+    inputs = task.inputs(split.x) if task.kind == "reconstruction" else outputs
+    return Evaluation(score=float(task.score(outputs, split.y, inputs).mean()), n=len(split))
+
+
+def predict(module: nn.Module, task: Task, split: Split, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """Return the outputs (N, ...) float32 of the module in evaluation mode for a split, in its order.
+
+    Raises:
+        DataError: The split is empty.
+    """
+    if len(split) == 0:
+        raise DataError(f"a split of '{task.name}' is empty: there is nothing to score on")
+    outputs: list[Tensor] = []
+    with evaluation_mode(module), torch.inference_mode():
+        for x, _ in task.batches(split, batch_size):
+            outputs.append(module(placed(torch.from_numpy(x), module)).float().cpu())
+    return torch.cat(outputs).numpy()
+
+
+def placed(inputs: Tensor, module: nn.Module) -> Tensor:
+    """Return the inputs on the module's device, in the memory layout of its convolutions."""
+    layout = torch.channels_last if inputs.ndim == 4 and is_channels_last(module) else torch.contiguous_format
+    return inputs.to(device_of(module), memory_format=layout)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where the module's first parameter is; the CPU for a module without any."""
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+
+def is_channels_last(module: nn.Module) -> bool:
+    """Return whether the module's convolutions keep their weights in (N, H, W, C) memory."""
+    kernels = [p for p in module.parameters() if p.ndim == 4 and not p.is_contiguous()]
+    return any(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Set evaluation mode while the context is open; after it every submodule has the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def check_fit(module: nn.Module, task: Task) -> None:
+    """Raise unless the module takes the task's inputs and gives as many outputs as the task has classes.
+
+    Raises:
+        ModelError: It does not; the message names what was given and what is needed.
+    """
+    inputs = placed(torch.zeros(2, *task.input_shape), module)
+    try:
+        with evaluation_mode(module), torch.inference_mode():
+            outputs = module(inputs)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the model does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
+    if not isinstance(outputs, Tensor):
+        raise ModelError(f"the model gives a {type(outputs).__name__} for the inputs of '{task.name}', not a tensor")
+    check_outputs(task, tuple(outputs.shape))
