@@ -1,0 +1,15 @@
+"""Checkpoints: those of others, read without running anything in them, and our own, which hold no code."""
+
+from tinyml.checkpoint.fit import load_into
+from tinyml.checkpoint.foreign import StateDict, read_state
+from tinyml.checkpoint.own import compressed_files, load_compressed, save_compressed, save_trained
+
+__all__ = [
+    "StateDict",
+    "compressed_files",
+    "load_compressed",
+    "load_into",
+    "read_state",
+    "save_compressed",
+    "save_trained",
+]
