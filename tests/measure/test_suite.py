@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from tinyml.data.split import Split
+from tinyml.data.task import Task
+from tinyml.errors import CheckpointError, UsageError
+from tinyml.measure import METRICS, from_json, measure, measure_files, to_json, verdict
+from tinyml.measure.latency import judge, noise_band
+from tinyml.measure.measurement import Measurement
+from tinyml.runtime.timer import TimerSettings
+
+QUICK = TimerSettings(rounds=4, block=2, minimum_warm_up_seconds=0, warm_up_seconds=0.01)
+
+
+@pytest.fixture
+def task():
+    x = np.random.default_rng(0).standard_normal((10, 3, 8, 8)).astype(np.float32)
+    split = Split(x=x, y=np.arange(10) % 2, source="noise")
+    return Task(name="noise", kind="classification", input_shape=(3, 8, 8), classes=("a", "b"), test=split)
+
+
+def test_baseline_and_model_get_every_metric_and_survive_json(convolution, task):
+    measured = measure(convolution, baseline=convolution, task=task, settings=QUICK)
+    assert set(measured) == {"baseline", "model"}
+    assert set(measured["model"]) == set(METRICS) - {"auc"}
+    assert from_json(json.loads(json.dumps(to_json(measured)))) == measured
+
+
+def test_units_are_those_of_the_table(convolution, task):
+    for entries in measure(convolution, baseline=convolution, task=task, settings=QUICK).values():
+        assert {name: entry.unit for name, entry in entries.items()} == {name: METRICS[name].unit for name in entries}
+        assert all(name == entry.metric for name, entry in entries.items())
+
+
+def test_without_data_there_is_no_accuracy(convolution):
+    measured = measure(convolution, settings=QUICK)
+    assert set(measured) == {"model"}
+    assert "accuracy" not in measured["model"]
+    assert measured["model"]["latency_ms"].details["inputs"] == "random"
+
+
+def test_latency_keeps_every_sample_and_says_how_it_was_timed(convolution):
+    latency = measure(convolution, settings=QUICK)["model"]["latency_ms"]
+    assert len(latency.samples) == latency.n == 8
+    assert latency.value == np.median(latency.samples)
+    assert (latency.details["threads"], latency.details["batch"], latency.details["block"]) == (1, 1, 2)
+    assert latency.details["nodes_on"] == "CPUExecutionProvider 5"
+    assert latency.not_counted == ("p90: 8 samples, 64 needed", "p99: 8 samples, 662 needed")
+
+
+def test_the_baselines_ratio_is_the_control(convolution):
+    measured = measure(convolution, baseline=convolution, settings=QUICK)
+    assert measured["baseline"]["latency_ratio"].details["verdict"] == "A/A control"
+    ratio = measured["model"]["latency_ratio"]
+    median = {name: entries["latency_ms"].value for name, entries in measured.items()}
+    assert ratio.value == pytest.approx(median["baseline"] / median["model"])
+    assert ratio.details["verdict"] in ("faster", "slower", "within the A/A band")
+
+
+def test_networks_of_different_shapes_can_be_compared_on_random_inputs(convolution, quantized):
+    measured = measure_files({"a": convolution, "b": quantized}, settings=QUICK)
+    assert measured["a"]["macs"].value > measured["b"]["macs"].value
+
+
+def test_the_band_is_symmetric_about_one():
+    assert noise_band((0.8, 1.1)) == pytest.approx((0.8, 1.25))
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((1.3, 1.4), "faster"),
+        ((0.6, 0.7), "slower"),
+        ((1.01, 1.4), "within the A/A band"),
+        ((1.02, 1.03), "within the A/A band"),
+    ],
+    ids=["above", "below", "reaches into it", "inside it"],
+)
+def test_a_ratio_counts_only_outside_of_the_control(interval, words):
+    assert judge(interval, (0.97, 1.05)) == words
+
+
+def test_the_verdict_is_one_phrase():
+    faster = Measurement(
+        metric="latency_ratio", value=1.52, unit="x", interval=(1.5, 1.55), details={"verdict": "faster"}
+    )
+    assert verdict(faster) == "faster 1.52x [1.50, 1.55]"
+
+
+def test_nothing_to_measure_is_refused():
+    with pytest.raises(UsageError, match="nothing to measure"):
+        measure_files({})
+
+
+def test_a_missing_file_is_refused_before_anything_is_timed(convolution, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        measure_files({"a": convolution, "b": tmp_path / "none.onnx"})

@@ -1,0 +1,181 @@
+"""Latency of networks, timed side by side in one interleaved run, with a copy of the baseline as A/A control."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyml.measure.measurement import Measurement
+from tinyml.measure.statistics import median_interval, percentiles, ratio_of_medians
+from tinyml.progress import Progress
+from tinyml.runtime.probe import probe_machine
+from tinyml.runtime.session import Session, providers_used
+from tinyml.runtime.timer import Call, TimerSettings, time_interleaved
+
+_CONTROL: Final = "A/A control"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A network to time.
+
+    Attributes:
+        session: the network.
+        inputs: its stream of inputs, one batch each; all contenders have equally many.
+    """
+
+    session: Session
+    inputs: Sequence[NDArray[Any]]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LatencyRun:
+    """The times of one network and of those that it was timed beside.
+
+    Attributes:
+        samples_ms: milliseconds of every call (rounds, block).
+        baseline_ms: the same of the baseline (of itself, for the baseline).
+        control_ms: the same of the baseline's copy.
+        is_baseline: whether this is the baseline.
+        seed: of the order and of the bootstrap.
+        facts: how it was timed: threads, provider, batch, inputs, CPU, warm-up.
+    """
+
+    samples_ms: NDArray[np.float64]
+    baseline_ms: NDArray[np.float64]
+    control_ms: NDArray[np.float64]
+    is_baseline: bool
+    seed: int
+    facts: Mapping[str, float | int | str]
+
+
+def run_latency(
+    contenders: Mapping[str, Contender],
+    control: Session,
+    *,
+    inputs_are: str,
+    seed: int,
+    settings: TimerSettings | None,
+    progress: Progress,
+) -> dict[str, LatencyRun]:
+    """Time all contenders in one interleaved run; the first is the baseline, `control` a second session of it.
+
+    Args:
+        contenders: what to time, by name.
+        control: the same file as the first contender, opened once more.
+        inputs_are: what the inputs are, in words ("test images of digits").
+        seed: of the order of the blocks.
+        settings: how long and how often.
+        progress: told of every round.
+    """
+    first = next(iter(contenders))
+    calls = {name: _call(entry.session, entry.inputs) for name, entry in contenders.items()}
+    calls[_CONTROL] = _call(control, contenders[first].inputs)
+    timing = time_interleaved(calls, settings=settings, seed=seed, progress=progress)
+    return {
+        name: LatencyRun(
+            samples_ms=timing.samples_ms[name],
+            baseline_ms=timing.samples_ms[first],
+            control_ms=timing.samples_ms[_CONTROL],
+            is_baseline=name == first,
+            seed=seed,
+            facts={
+                **_conditions(entry, inputs_are),
+                "warm_up_calls": timing.warm_up_calls[name],
+                "warm_up_settled": "yes" if timing.settled[name] else "no, time was up",
+            },
+        )
+        for name, entry in contenders.items()
+    }
+
+
+def latency_ms(run: LatencyRun) -> Measurement:
+    """Return the median latency; `details` holds p90 and p99 where there are samples enough for them.
+
+    `samples` are in the order of the rounds, `details["block"]` of them a round.
+    """
+    found, missing = percentiles(run.samples_ms)
+    return Measurement(
+        metric="latency_ms",
+        value=found["p50"],
+        unit="ms",
+        interval=median_interval(run.samples_ms, seed=run.seed),
+        n=run.samples_ms.size,
+        samples=tuple(run.samples_ms.ravel().tolist()),
+        details={
+            **{f"{name}_ms": value for name, value in found.items()},
+            "block": run.samples_ms.shape[1],
+            **run.facts,
+        },
+        not_counted=missing,
+    )
+
+
+def latency_ratio(run: LatencyRun) -> Measurement:
+    """Return the baseline's median over this network's: 1.5 is 1.5 times as fast. `details` says whether it is noise.
+
+    For the baseline it is the A/A control: the same file timed twice, which tells how far from 1 noise alone gets.
+    """
+    control, control_interval = ratio_of_medians(run.baseline_ms, run.control_ms, seed=run.seed)
+    if run.is_baseline:
+        value, interval = control, control_interval
+        words = "A/A control"
+    else:
+        value, interval = ratio_of_medians(run.baseline_ms, run.samples_ms, seed=run.seed)
+        words = judge(interval, control_interval)
+    band = noise_band(control_interval)
+    return Measurement(
+        metric="latency_ratio",
+        value=value,
+        unit="x",
+        interval=interval,
+        n=run.samples_ms.size,
+        details={"verdict": words, "control": control, "band_low": band[0], "band_high": band[1]},
+    )
+
+
+def noise_band(control_interval: tuple[float, float]) -> tuple[float, float]:
+    """Return the ratios that noise alone reaches: the control's interval, made symmetric about 1."""
+    half = float(np.abs(np.log(control_interval)).max())
+    return float(np.exp(-half)), float(np.exp(half))
+
+
+def judge(
+    interval: tuple[float, float], control_interval: tuple[float, float]
+) -> Literal["faster", "slower", "within the A/A band"]:
+    """Return whether a ratio's whole interval lies outside of what the A/A control reaches."""
+    low, high = noise_band(control_interval)
+    if interval[0] > high:
+        return "faster"
+    return "slower" if interval[1] < low else "within the A/A band"
+
+
+def verdict(ratio: Measurement) -> str:
+    """Return "faster 1.52x [1.50, 1.55]", "slower 0.80x [...]" or "within the A/A band" for a `latency_ratio`."""
+    words = str(ratio.details.get("verdict", ""))
+    if ratio.interval is None or words == "within the A/A band":
+        return words
+    return f"{words} {ratio.value:.2f}x [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
+
+
+def _call(session: Session, inputs: Sequence[NDArray[Any]]) -> Call:
+    """Return what the timer calls: the network on the i-th input, from the first again when they end."""
+    return lambda index: session.run(inputs[index % len(inputs)])
+
+
+def _conditions(contender: Contender, inputs_are: str) -> dict[str, float | int | str]:
+    """Return how a network was timed."""
+    session, machine = contender.session, probe_machine()
+    return {
+        "threads": session.threads,
+        "batch": int(contender.inputs[0].shape[0]),
+        "provider": session.providers[0],
+        "nodes_on": providers_used(session.placement().values()),
+        "inputs": inputs_are,
+        "cpu": machine.cpu.name,
+        "onnxruntime": machine.packages.get("onnxruntime", machine.packages.get("onnxruntime-gpu", "unknown")),
+    }

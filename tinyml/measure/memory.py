@@ -1,0 +1,143 @@
+"""Peak activation memory of an ONNX file for one input: estimated from the lives of its tensors.
+
+The graph is walked in the order of the file. A tensor lives from the node that makes it to the last that reads it; the
+peak is the most bytes alive at once, the input and the output included. As a runtime that fuses does it:
+
+- a tensor that only QuantizeLinear reads is stored quantized; DequantizeLinear in front of an operator that has an
+  integer form stores nothing;
+- elementwise operators and reshapes write into the memory of an input of the same size that nobody reads after them.
+
+Not in it: weights, packed copies of weights, scratch memory of convolutions, and the runtime itself. Of an If, the
+branch that takes most counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from onnx.onnx_ml_pb2 import GraphProto, NodeProto
+
+from tinyml.measure.measurement import Measurement
+from tinyml.measure.network import Network, subgraphs
+from tinyml.measure.operators import FUSED_OR_IN_PLACE, HAS_INTEGER_FORM, OVERWRITES_AN_INPUT
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """The most activation bytes alive at once.
+
+    Attributes:
+        size_bytes: how many.
+        node: the node during which they are.
+        unknown: tensors that are left out since their shape is not known.
+    """
+
+    size_bytes: int
+    node: str
+    unknown: tuple[str, ...]
+
+
+def peak_activation_bytes(network: Network) -> Measurement:
+    """Return the estimated peak activation memory for one input."""
+    peak = find_peak(network)
+    return Measurement(
+        metric="peak_activation_bytes",
+        value=peak.size_bytes,
+        unit="bytes",
+        details={"at_node": peak.node},
+        not_counted=tuple(f"tensor '{name}' (shape unknown)" for name in peak.unknown),
+        estimated=True,
+    )
+
+
+def find_peak(network: Network) -> Peak:
+    """Return the most activation bytes alive at once, and where."""
+    unknown: dict[str, None] = {}
+    size, node = _walk(network, network.graph, network.inputs, unknown)
+    return Peak(size_bytes=size, node=node, unknown=tuple(unknown))
+
+
+def activation_bytes(network: Network, node: NodeProto) -> int:
+    """Return the bytes of a node's outputs as they are written in the file (float32 in front of QuantizeLinear)."""
+    types = [network.types[name] for name in node.output if name in network.types]
+    return sum(entry.size_bytes for entry in types)
+
+
+def _walk(network: Network, graph: GraphProto, inputs: Sequence[str], unknown: dict[str, None]) -> tuple[int, str]:
+    """Return the peak of one graph and the name of its node; fill `unknown`."""
+    stored = _Storage(network, graph)
+    last = _last_reads(graph, stored)
+    alive = {stored(name): _size(network, stored(name), unknown) for name in inputs}
+    peak, where = sum(alive.values()), "(input)"
+    for index, node in enumerate(graph.node):
+        if all(network.is_constant(name) for name in node.output if name):
+            continue
+        made = {stored(name): _size(network, stored(name), unknown) for name in node.output if name}
+        fresh = {name: size for name, size in made.items() if name not in alive}
+        dying = {stored(name) for name in node.input if last.get(stored(name)) == index} & alive.keys()
+        overwritten = 0
+        if node.op_type in OVERWRITES_AN_INPUT:
+            overwritten = next((size for size in fresh.values() if size in [alive[name] for name in dying]), 0)
+        inner = max((_walk(network, branch, (), unknown)[0] for branch in subgraphs(node)), default=0)
+        now = sum(alive.values()) + sum(fresh.values()) - overwritten + inner
+        if now > peak:
+            peak, where = now, node.name or node.output[0]
+        alive |= fresh
+        for name in [name for name in alive if last.get(name, index) <= index]:
+            del alive[name]
+    return peak, where
+
+
+class _Storage:
+    """Says under which tensor's name the values of a tensor are really stored."""
+
+    def __init__(self, network: Network, graph: GraphProto) -> None:
+        """Read who reads each tensor of the graph."""
+        self._network = network
+        self._outputs = {entry.name for entry in graph.output}
+        self._readers: dict[str, list[NodeProto]] = {}
+        self._found: dict[str, str] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+
+    def __call__(self, name: str) -> str:
+        """Return the tensor that holds the values of `name`."""
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> str:
+        readers = self._readers.get(name, [])
+        maker = self._network.producer(name)
+        if name in self._outputs:
+            return name
+        integer_readers = bool(readers) and all(reader.op_type in HAS_INTEGER_FORM for reader in readers)
+        if maker is not None and maker.op_type == "DequantizeLinear" and integer_readers:
+            return self(maker.input[0])
+        if maker is None or len(readers) != 1 or readers[0].input[0] != name:
+            return name
+        if readers[0].op_type == "QuantizeLinear" or readers[0].op_type in FUSED_OR_IN_PLACE:
+            return self(readers[0].output[0])
+        return name
+
+
+def _last_reads(graph: GraphProto, stored: _Storage) -> dict[str, int]:
+    """Return the index of the last node that reads or makes each stored tensor; outputs are read after all."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.node):
+        captured = [name for inner in subgraphs(node) for branch in inner.node for name in branch.input]
+        for name in (*node.input, *node.output, *captured):
+            last[stored(name)] = index
+    for entry in graph.output:
+        last[stored(entry.name)] = len(graph.node)
+    return last
+
+
+def _size(network: Network, name: str, unknown: dict[str, None]) -> int:
+    """Return the bytes of a tensor; 0, and a note in `unknown`, where its shape is not known."""
+    if name in network.types:
+        return network.types[name].size_bytes
+    unknown[name] = None
+    return 0

@@ -1,0 +1,285 @@
+"""An ONNX file read for counting: shapes for batch 1, constants, and who makes and uses each tensor."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, inliner, numpy_helper, shape_inference
+from onnx.onnx_ml_pb2 import AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
+from onnx.reference import ReferenceEvaluator
+
+from tinyml.errors import CheckpointError
+from tinyml.measure.observed_shapes import observed_shapes
+
+_BITS_OF_SMALL_TYPES: Final[dict[int, int]] = {
+    onnx.TensorProto.UINT4: 4,
+    onnx.TensorProto.INT4: 4,
+    onnx.TensorProto.FLOAT4E2M1: 4,
+    onnx.TensorProto.UINT2: 2,
+    onnx.TensorProto.INT2: 2,
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TensorType:
+    """Shape and element type of a tensor.
+
+    Attributes:
+        shape: its dimensions.
+        element_type: ONNX's number of the element type.
+    """
+
+    shape: tuple[int, ...]
+    element_type: int
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the tensor takes; types below 8 bits are packed."""
+        bits = _BITS_OF_SMALL_TYPES.get(self.element_type, 0)
+        if not bits:
+            bits = 8 * int(helper.tensor_dtype_to_np_dtype(self.element_type).itemsize)
+        return -(-self.elements * bits // 8)
+
+
+@final
+class Network:
+    """An ONNX graph with the batch set to 1; subgraphs (the branches of an If) are read with it.
+
+    Attributes:
+        path: the file.
+        graph: the main graph.
+        types: shape and element type by tensor; one whose shape inference did not find is not there.
+    """
+
+    def __init__(self, path: Path, model: ModelProto) -> None:
+        """Wrap a model whose shapes were inferred; use `read_network`."""
+        self.path = path
+        self.graph: GraphProto = model.graph
+        self.types: dict[str, TensorType] = {}
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._producers: dict[str, NodeProto] = {}
+        self._opsets = {entry.domain: max(entry.version, 19 if not entry.domain else 1) for entry in model.opset_import}
+        self._values: dict[str, NDArray[Any]] = {}
+        self._constant: dict[str, bool] = {}
+        for graph in _graphs(model.graph):
+            self._read(graph)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the caller gives."""
+        return tuple(entry.name for entry in self.graph.input if entry.name not in self._initializers)
+
+    def nodes(self) -> Iterator[NodeProto]:
+        """Yield every node, those of subgraphs behind the node that holds them."""
+        for graph in _graphs(self.graph):
+            yield from graph.node
+
+    def unknown(self) -> tuple[str, ...]:
+        """Return the tensors of the main graph whose shape is not known, constants aside."""
+        made = (name for node in self.graph.node for name in node.output if name)
+        return tuple(name for name in made if name not in self.types and not self.is_constant(name))
+
+    def learn(self, shapes: Mapping[str, tuple[tuple[int, ...], int]]) -> None:
+        """Take over shapes and element types of tensors."""
+        for name, (shape, element_type) in shapes.items():
+            self.types[name] = TensorType(shape=shape, element_type=element_type)
+
+    def producer(self, name: str) -> NodeProto | None:
+        """Return the node that makes a tensor; None for inputs and initializers."""
+        return self._producers.get(name)
+
+    def is_initializer(self, name: str) -> bool:
+        """Return whether a tensor is stored in the file as it is."""
+        return name in self._initializers
+
+    def is_constant(self, name: str) -> bool:
+        """Return whether a tensor depends on no input: it is stored, or computed from what is stored."""
+        if name not in self._constant:
+            node = self._producers.get(name)
+            self._constant[name] = name in self._initializers or (
+                node is not None
+                and not any(_subgraphs(node))
+                and all(self.is_constant(source) for source in node.input if source)
+                and not node.op_type.startswith(("Random", "Multinomial"))
+            )
+        return self._constant[name]
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """Return the initializers and Constant nodes that a constant tensor is computed from, each once."""
+        node = self._producers.get(name)
+        if node is None or not any(node.input):
+            return (name,)
+        return tuple(dict.fromkeys(source for entry in node.input if entry for source in self.sources(entry)))
+
+    def value(self, name: str) -> NDArray[Any]:
+        """Return the value of a constant tensor, computed from what is stored.
+
+        Raises:
+            NotImplementedError, RuntimeError: it is made by an operator that onnx's reference cannot compute.
+        """
+        if name in self._initializers:
+            return numpy_helper.to_array(self._initializers[name])
+        if name not in self._values:
+            node = self._producers[name]
+            inputs = {entry: self.value(entry) for entry in node.input if entry}
+            if node.op_type == "DequantizeLinear":
+                self._values[name] = _dequantized(node, inputs)
+            else:
+                results = list(ReferenceEvaluator(node, opsets=self._opsets).run(None, inputs))
+                self._values.update(zip(node.output, map(np.asarray, results), strict=True))
+        return self._values[name]
+
+    def _read(self, graph: GraphProto) -> None:
+        """Take over the tensors and nodes of one graph."""
+        for tensor in graph.initializer:
+            self._initializers[tensor.name] = tensor
+            self.types[tensor.name] = TensorType(shape=tuple(tensor.dims), element_type=tensor.data_type)
+        for info in (*graph.input, *graph.value_info, *graph.output):
+            if found := _fixed_type(info.type):
+                self.types.setdefault(info.name, found)
+        for node in graph.node:
+            self._producers.update((name, node) for name in node.output if name)
+
+
+def read_network(path: Path, input_shape: tuple[int, ...] = ()) -> Network:
+    """Return the network in an ONNX file, its shapes inferred for batch 1.
+
+    Args:
+        path: the ONNX file; its external data is read with it.
+        input_shape: shape of one input without the batch, for dimensions that the file leaves open.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not ONNX, or leaves a dimension open that `input_shape` does
+            not give.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give an ONNX file or a run directory that holds model.onnx.")
+    try:
+        model = onnx.load(path)
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+    except Exception as error:  # protobuf's, onnx's and the file system's errors share no base class but Exception
+        raise CheckpointError(f"{path}: it is cut short, not an ONNX file, or its external data is missing.") from error
+    if not model.graph.node and not model.graph.output:
+        raise CheckpointError(f"{path}: it is empty, cut short or not an ONNX file.")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [entry for entry in model.graph.input if entry.name not in stored]
+    # Where the file fixes another batch, the shapes in it were written for that one: inference finds them anew.
+    stale = any(dimension.dim_value > 1 for entry in inputs for dimension in entry.type.tensor_type.shape.dim[:1])
+    sizes: dict[str, int] = {}
+    for entry in inputs:
+        sizes |= _fix_dimensions(path, entry, input_shape)
+    for entry in (*model.graph.value_info, *model.graph.output):
+        if stale:
+            entry.type.tensor_type.ClearField("shape")
+        _set_sizes(entry, sizes)
+    network = Network(path, shape_inference.infer_shapes(model, data_prop=True))
+    if unknown := network.unknown():
+        network.learn(observed_shapes(model, unknown))
+    return network
+
+
+def find_onnx(path: Path) -> Path:
+    """Return the ONNX file that a path means: the file itself, or the model.onnx of a run directory.
+
+    Raises:
+        CheckpointError: there is no such file or directory, or the directory holds no model.onnx.
+    """
+    if path.is_dir():
+        if (path / "model.onnx").is_file():
+            return path / "model.onnx"
+        raise CheckpointError(f"{path}: the directory holds no model.onnx; give a run directory or an ONNX file.")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file or directory; give a run directory or an ONNX file.")
+    return path
+
+
+def subgraphs(node: NodeProto) -> tuple[GraphProto, ...]:
+    """Return the graphs that a node holds: the branches of an If, the body of a Loop."""
+    return tuple(_subgraphs(node))
+
+
+def _fix_dimensions(path: Path, info: ValueInfoProto, input_shape: tuple[int, ...]) -> dict[str, int]:
+    """Set the batch of an input to 1 and its other open dimensions to `input_shape`; return the sizes by their name."""
+    dimensions = info.type.tensor_type.shape.dim
+    sizes: dict[str, int] = {}
+    for index, dimension in enumerate(dimensions):
+        if dimension.HasField("dim_value") and dimension.dim_value > 0 and index > 0:
+            continue
+        if index > 0 and len(input_shape) != len(dimensions) - 1:
+            given = f"; {input_shape} has {len(input_shape)}" if input_shape else ""
+            raise CheckpointError(
+                f"{path}: dimension {index} of input '{info.name}' is open ('{dimension.dim_param}'); "
+                f"give --input-shape with {len(dimensions) - 1} sizes{given}."
+            )
+        size = 1 if index == 0 else input_shape[index - 1]
+        if dimension.dim_param:
+            sizes[dimension.dim_param] = size
+        dimension.Clear()
+        dimension.dim_value = size
+    return sizes
+
+
+def _set_sizes(info: ValueInfoProto, sizes: dict[str, int]) -> None:
+    """Give a tensor's named dimensions the sizes that they have in the inputs; what stays open, inference finds out."""
+    for dimension in info.type.tensor_type.shape.dim:
+        if dimension.dim_param in sizes:
+            size = sizes[dimension.dim_param]
+            dimension.Clear()
+            dimension.dim_value = size
+        elif dimension.dim_param:
+            dimension.Clear()
+
+
+def _fixed_type(kind: TypeProto) -> TensorType | None:
+    """Return the type of a tensor where every dimension is known."""
+    tensor = kind.tensor_type
+    if not kind.HasField("tensor_type") or not tensor.HasField("shape") or not tensor.elem_type:
+        return None
+    if not all(dimension.HasField("dim_value") for dimension in tensor.shape.dim):
+        return None
+    return TensorType(shape=tuple(dimension.dim_value for dimension in tensor.shape.dim), element_type=tensor.elem_type)
+
+
+def _dequantized(node: NodeProto, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return (q - zero_point) x scale, along the axis or in the blocks of the node; onnx's reference wants opset 19."""
+    names = list(node.input)
+    q = inputs[names[0]].astype(np.float32)
+    scale = inputs[names[1]].astype(np.float32)
+    zero = inputs[names[2]].astype(np.float32) if len(names) > 2 and names[2] else np.zeros_like(scale)
+    settings = {entry.name: entry.i for entry in node.attribute}
+    axis = settings.get("axis", 1)
+    if block := settings.get("block_size", 0):
+        scale, zero = (np.repeat(entry, block, axis=axis).take(range(q.shape[axis]), axis) for entry in (scale, zero))
+    elif scale.size > 1:
+        along = [1] * q.ndim
+        along[axis] = -1
+        scale, zero = scale.reshape(along), zero.reshape(along)
+    result: NDArray[Any] = (q - zero) * scale
+    return result
+
+
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """Yield the graphs among a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and the graphs inside it."""
+    yield graph
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            yield from _graphs(inner)

@@ -1,0 +1,111 @@
+"""The table of metrics: what is measured of every file. A new metric is one file and one row here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+from tinyml.data.task import Task
+from tinyml.errors import TinymlError
+from tinyml.measure.accuracy import accuracy, area_under_curve
+from tinyml.measure.latency import LatencyRun, latency_ms, latency_ratio
+from tinyml.measure.macs import macs
+from tinyml.measure.measurement import Measurement
+from tinyml.measure.memory import peak_activation_bytes
+from tinyml.measure.network import Network
+from tinyml.measure.parameters import parameters, parameters_nonzero
+from tinyml.measure.size import size_bytes, size_gzip_bytes
+from tinyml.progress import Progress
+from tinyml.runtime.session import Session
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A file that is being measured.
+
+    Attributes:
+        network: its graph.
+        session: the network opened in the runtime.
+        latency: what the interleaved run gave.
+        task: where examples come from, if there is one.
+        seed: of bootstraps.
+        progress: told of long work.
+    """
+
+    network: Network
+    session: Session
+    latency: LatencyRun
+    task: Task | None
+    seed: int
+    progress: Progress
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A row of the table.
+
+    Attributes:
+        label: what a person reads.
+        unit: unit of the values.
+        better: which way is better; "neither" for facts.
+        measure: measures a subject.
+        needs: "file", or the kind of task that must be there.
+    """
+
+    label: str
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+    measure: Callable[[Subject], Measurement]
+    needs: Literal["file", "classification", "reconstruction"] = "file"
+
+
+def _task(subject: Subject) -> Task:
+    """Return the subject's task, which `measure_files` made sure of."""
+    if subject.task is None:
+        raise TinymlError("This metric wants a task.")
+    return subject.task
+
+
+METRICS: Final[dict[str, Metric]] = {
+    "accuracy": Metric(
+        label="accuracy", unit="share", better="higher", needs="classification",
+        measure=lambda subject: accuracy(subject.session, _task(subject), subject.progress),
+    ),
+    "auc": Metric(
+        label="area under the ROC curve", unit="share", better="higher", needs="reconstruction",
+        measure=lambda subject: area_under_curve(subject.session, _task(subject), subject.progress, subject.seed),
+    ),
+    "latency_ms": Metric(
+        label="latency, median", unit="ms", better="lower",
+        measure=lambda subject: latency_ms(subject.latency),
+    ),
+    "latency_ratio": Metric(
+        label="speed against the baseline", unit="x", better="higher",
+        measure=lambda subject: latency_ratio(subject.latency),
+    ),
+    "macs": Metric(
+        label="multiply-adds", unit="MACs", better="lower",
+        measure=lambda subject: macs(subject.network),
+    ),
+    "parameters": Metric(
+        label="parameters", unit="parameters", better="lower",
+        measure=lambda subject: parameters(subject.network),
+    ),
+    "parameters_nonzero": Metric(
+        label="parameters that are not zero", unit="parameters", better="lower",
+        measure=lambda subject: parameters_nonzero(subject.network),
+    ),
+    "peak_activation_bytes": Metric(
+        label="peak activation memory (estimated)", unit="bytes", better="lower",
+        measure=lambda subject: peak_activation_bytes(subject.network),
+    ),
+    "size_bytes": Metric(
+        label="file size", unit="bytes", better="lower",
+        measure=lambda subject: size_bytes(subject.network),
+    ),
+    "size_gzip_bytes": Metric(
+        label="file size, gzip", unit="bytes", better="lower",
+        measure=lambda subject: size_gzip_bytes(subject.network),
+    ),
+}  # fmt: skip
