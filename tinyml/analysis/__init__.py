@@ -1,0 +1,1 @@
+"""What a model's weights look like, layer by layer."""
