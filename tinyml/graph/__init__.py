@@ -1,0 +1,1 @@
+"""The network as a graph: capture, BatchNorm folding, and where quantizers go."""

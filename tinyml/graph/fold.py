@@ -1,0 +1,78 @@
+"""Fold a BatchNorm into the convolution or linear layer before it, in eval mode.
+
+    weight' = weight * gamma / sqrt(variance + epsilon)        along the output channels
+    bias'   = (bias - mean) * gamma / sqrt(variance + epsilon) + beta
+
+Source: Jacob et al. 2018, section 3.2. A pair folds only when nobody else sees the value between the two and nobody
+else shares the layer's parameters.
+"""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from tinyml.graph.capture import modules_called
+
+FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
+    """Return (layer, batch norm) module names, in graph order, that can be folded exactly."""
+    calls = modules_called(graph_module)
+    modules = dict(graph_module.named_modules())
+    holders = Counter(id(parameter) for module in modules.values() for parameter in module.parameters(recurse=False))
+    pairs = []
+    for layer, nodes in calls.items():
+        # No holder: the weight is computed (weight norm, spectral norm), and a product written into it would be lost.
+        if not isinstance(modules[layer], FOLDABLE) or holders[id(modules[layer].weight)] != 1:
+            continue
+        followers = {user for node in nodes for user in node.users}
+        if any(len(node.users) != 1 for node in nodes) or any(user.op != "call_module" for user in followers):
+            continue
+        norms = {str(user.target) for user in followers}
+        if len(norms) == 1 and _folds(modules[layer], modules[next(iter(norms))]):
+            norm = norms.pop()
+            if all(source.all_input_nodes[0] in nodes for source in calls[norm]):
+                pairs.append((layer, norm))
+    return pairs
+
+
+def _folds(layer: nn.Module, norm: nn.Module) -> bool:
+    """Return whether the norm has running statistics over exactly the layer's output channels."""
+    if not isinstance(norm, BATCH_NORMS) or norm.running_mean is None:
+        return False
+    if isinstance(layer, nn.Linear):
+        return isinstance(norm, nn.BatchNorm1d) and norm.num_features == layer.out_features
+    return norm.num_features == layer.out_channels
+
+
+def fold(graph_module: fx.GraphModule, pairs: list[tuple[str, str]]) -> None:
+    """Fold every (layer, batch norm) pair in place and remove the batch norms from the graph."""
+    modules = dict(graph_module.named_modules())
+    calls = modules_called(graph_module)
+    for layer_name, norm_name in pairs:
+        _fold_values(modules[layer_name], modules[norm_name])
+        for node in calls[norm_name]:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph_module.graph.erase_node(node)
+        graph_module.delete_submodule(norm_name)
+    graph_module.graph.lint()
+    graph_module.recompile()
+
+
+@torch.no_grad()
+def _fold_values(layer: Any, norm: Any) -> None:
+    """Write the formula of the module docstring; Any: the attributes of a FOLDABLE and of a BATCH_NORMS module."""
+    factor = torch.rsqrt(norm.running_var.double() + norm.eps)
+    if norm.weight is not None:
+        factor = factor * norm.weight.double()
+    shift = -norm.running_mean.double() * factor
+    if norm.bias is not None:
+        shift = shift + norm.bias.double()
+    weight = layer.weight
+    weight.copy_((weight.double() * factor.reshape(-1, *[1] * (weight.ndim - 1))).to(weight.dtype))
+    bias = shift if layer.bias is None else layer.bias.double() * factor + shift
+    layer.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)

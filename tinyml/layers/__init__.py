@@ -1,0 +1,1 @@
+"""What passes attach to a model: quantizers of weights and activations."""

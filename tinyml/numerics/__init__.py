@@ -1,0 +1,1 @@
+"""Pure tensor mathematics: functions of tensors, no nn.Module, no files."""
