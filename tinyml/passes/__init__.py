@@ -1,0 +1,12 @@
+"""The passes a recipe is made of: one file each, one line in the table each."""
+
+from tinyml.passes.base import Compressed, Context, Pass
+from tinyml.passes.half_precision import HalfPrecisionPass
+from tinyml.passes.linear_quantization import LinearQuantization
+
+PASSES: dict[str, type[Pass]] = {
+    "linear_quantization": LinearQuantization,
+    "half_precision": HalfPrecisionPass,
+}
+
+__all__ = ["PASSES", "Compressed", "Context", "Pass"]
