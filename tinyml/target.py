@@ -34,12 +34,15 @@ class IntegerScheme:
         weights: type of the weights, symmetric per output channel.
         weight_range: 'full' has magnitudes up to 127, 'reduced' (7 bits) up to 64, whose pairwise sums fit 16 bits.
         activation_symmetric: whether the zero point of every activation is 0 (int8 only).
+        biases: type that biases are stored in: int32 on the accumulator's grid, or float32 where the runtime's parser
+            takes no int32.
     """
 
     activations: Literal["uint8", "int8"]
     weights: Literal["int8"] = "int8"
     weight_range: Literal["full", "reduced"]
     activation_symmetric: bool = False
+    biases: Literal["int32", "float32"] = "int32"
 
 
 @dataclass(frozen=True, kw_only=True)

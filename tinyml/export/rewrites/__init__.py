@@ -1,0 +1,39 @@
+"""Rewrites of the exporter's graph into the graph that ships: one a file, applied in this order, each exact."""
+
+import onnx
+
+from tinyml.export.rewrites.constant_weights import transpose_constant_weights
+from tinyml.export.rewrites.integer_biases import quantize_biases
+from tinyml.export.rewrites.names import name_constants
+from tinyml.export.rewrites.pools import name_global_pools
+from tinyml.export.rewrites.rectifiers import remove_redundant_rectifiers
+from tinyml.export.rewrites.slices import join_slices
+from tinyml.export.rewrites.tidy import remove_unused, strip_metadata
+from tinyml.export.rewrites.zero_points import write_zero_points
+
+REWRITES = (
+    strip_metadata,
+    name_constants,
+    transpose_constant_weights,
+    name_global_pools,
+    join_slices,
+    remove_redundant_rectifiers,
+    quantize_biases,
+    write_zero_points,
+    remove_unused,
+)
+
+
+def rewrite(model: onnx.ModelProto, *, ir_version: int, integer_biases: bool = True) -> None:
+    """Apply every rewrite in place and stamp the model; without `integer_biases` biases stay in float."""
+    for step in REWRITES:
+        if integer_biases or step is not quantize_biases:
+            step(model.graph)
+    del model.metadata_props[:]
+    del model.functions[:]
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    model.ir_version = ir_version
+    model.producer_name, model.producer_version, model.doc_string = "tinyml", "", ""
