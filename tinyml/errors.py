@@ -10,6 +10,8 @@
     │   ├── TargetError                a target, or something the target cannot run
     │   ├── OutputError                an output that exists, is locked, or cannot be written
     │   └── MissingDependency          an optional package that is not installed
+    ├── DivergenceError            1   a training left the finite numbers (training/result.py)
+    ├── NonFiniteError             1   a network answers NaN or Inf (training/evaluation.py)
     └── GateMissed                 3   a quality gate was missed: the run directory is kept and says so
 
 A message says what is wrong, shows the value, says what is allowed with the nearest right word, and what to do next.

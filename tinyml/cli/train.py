@@ -70,8 +70,6 @@ def command(
 
     The test split is measured once, at the end. An interrupted training continues with --resume to the same bytes.
     """
-    # Read when torch is loaded: waiting threads that spin cost most of the speed beside any other busy process.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from tinyml.cli.training_summary import show_training

@@ -1,0 +1,97 @@
+"""One job: everything that the bytes of its result depend on."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+from tinyml.data import Task
+from tinyml.errors import DataError, ModelError, RecipeError, UsageError
+from tinyml.files import sha256_of
+from tinyml.manifest import MANIFEST_NAME
+from tinyml.recipe import Recipe, resolved_yaml
+from tinyml.target import Target, target_yaml
+
+PACKAGES = ("tinyml", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to compress, how, for what.
+
+    Attributes:
+        checkpoint: a checkpoint file or a sealed run directory; None for fresh random weights.
+        model: zoo name or 'package.module:factory'; "" where the checkpoint is a run directory, which knows.
+        input_shape: of one input without the batch; () to take the task's or the zoo's.
+        threads: of the runtime, while verifying and measuring.
+        device: where torch computes: 'cpu' or 'cuda[:i]'.
+        command: the command line, for the report.
+    """
+
+    checkpoint: Path | None
+    model: str
+    model_args: Mapping[str, JsonValue] = field(default_factory=dict)
+    recipe: Recipe
+    target: Target
+    task: Task | None = None
+    input_shape: tuple[int, ...] = ()
+    seed: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    command: str = ""
+
+    def check(self) -> None:
+        """Refuse, before any work, what can be known to fail.
+
+        Raises:
+            Refused: of the kind that fits.
+        """
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise UsageError(f"--device {self.device}: torch sees no CUDA device here; use --device cpu")
+        if self.recipe.export.input == "uint8" and (self.task is None or not self.task.mean):
+            raise DataError("export.input: uint8 needs uint8 images with mean and std: give --data with a card of such")
+        if self.recipe.gates.max_drop_points is not None and (self.task is None or self.task.test is None):
+            raise DataError("gates.max_drop_points needs a test split to measure accuracy on: give --data")
+        if (
+            self.recipe.gates.max_drop_points is not None
+            and self.task is not None
+            and self.task.kind != "classification"
+        ):
+            raise RecipeError(
+                f"gates.max_drop_points is for classification; task '{self.task.name}' is {self.task.kind}"
+            )
+        if self.checkpoint is None and not self.model:
+            raise ModelError("random weights need --model: a zoo name (tinyml models) or package.module:factory")
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return what the result depends on, by name; a resumed run must have the same."""
+        return {
+            "checkpoint": _hash_of(self.checkpoint) if self.checkpoint is not None else "random",
+            "model": self.model,
+            "model arguments": repr(sorted(self.model_args.items())),
+            "input shape": ",".join(map(str, self.input_shape)),
+            "recipe": _digest(resolved_yaml(self.recipe)),
+            "target": _digest(target_yaml(self.target)),
+            "data": self.task.fingerprint if self.task is not None else "none",
+            "seed": str(self.seed),
+            "threads": f"{self.threads} runtime, {torch.get_num_threads()} torch",
+            "device": self.device,
+            **{f"version of {package}": number for package, number in versions().items()},
+        }
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of every package that shapes the result."""
+    return {package: version(package) for package in PACKAGES}
+
+
+def _hash_of(checkpoint: Path) -> str:
+    return sha256_of(checkpoint / MANIFEST_NAME if checkpoint.is_dir() else checkpoint)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

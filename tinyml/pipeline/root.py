@@ -1,0 +1,107 @@
+"""Where a job starts: the model with its weights, from a checkpoint file, a run directory, or nothing (random)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tinyml.architecture import Architecture
+from tinyml.checkpoint import load_compressed, load_into, read_state
+from tinyml.data import check_outputs
+from tinyml.errors import CheckpointError, ModelError, UsageError
+from tinyml.manifest import verify_manifest
+from tinyml.models import create_model, find_model
+from tinyml.passes import Compressed
+from tinyml.pipeline.job import Job
+
+BASELINE = "baseline/model.onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The start of a job.
+
+    Attributes:
+        compressed: the model with its weights, on the CPU, in eval mode.
+        notes: what was undone or assumed while loading.
+        baseline: the uncompressed root of the chain as an earlier run exported it; None when this is the root.
+    """
+
+    compressed: Compressed
+    notes: tuple[str, ...]
+    baseline: Path | None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input without the batch."""
+        return self.compressed.architecture.input_shape
+
+
+def load_root(job: Job) -> Root:
+    """Return the model that the job starts from, tried on one batch.
+
+    Raises:
+        CheckpointError: the checkpoint is unreadable or does not fit.
+        ModelError: the model is unknown, or cannot take the inputs or does not give the task's outputs.
+        UsageError: an option is missing.
+    """
+    if job.checkpoint is not None and job.checkpoint.is_dir():
+        return _from_run(job, job.checkpoint)
+    if not job.model:
+        raise UsageError("--model is needed: a zoo name (tinyml models) or package.module:factory")
+    architecture = Architecture(model=job.model, model_args=dict(job.model_args), input_shape=_input_shape(job))
+    notes: tuple[str, ...] = ()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        module = create_model(job.model, job.model_args)
+    if job.checkpoint is None:
+        notes = (f"random weights, seed {job.seed}: the accuracy means nothing",)
+    else:
+        state = read_state(job.checkpoint)
+        notes = (*state.notes, *load_into(module, state, source=job.checkpoint))
+    _try(module, architecture.input_shape, job)
+    return Root(compressed=Compressed(module=module, architecture=architecture), notes=notes, baseline=None)
+
+
+def _from_run(job: Job, directory: Path) -> Root:
+    """Continue a chain: the model of an earlier run, compared with the root of that chain."""
+    problems = verify_manifest(directory)
+    if problems:
+        raise CheckpointError(f"'{directory}' is not a sound run directory: {problems[0]}")
+    module, architecture = load_compressed(directory)
+    if job.model and job.model != architecture.model:
+        raise UsageError(f"--model {job.model}: '{directory}' holds a {architecture.model}; leave --model out")
+    _try(module, architecture.input_shape, job)
+    baseline = directory / BASELINE
+    return Root(
+        compressed=Compressed(module=module, architecture=architecture),
+        notes=(f"continues the run '{directory.name}', whose baseline it keeps",),
+        baseline=baseline,
+    )
+
+
+def _input_shape(job: Job) -> tuple[int, ...]:
+    known = job.task.input_shape if job.task is not None else find_model(job.model).input_shape
+    given = job.input_shape or known
+    if not given:
+        raise UsageError(f"the input shape of '{job.model}' is unknown: give --data, or --input-shape such as 3,32,32")
+    if job.task is not None and job.task.input_shape != given:
+        raise UsageError(f"--input-shape {given} is not the shape of the data, {job.task.input_shape}; leave it out")
+    return given
+
+
+def _try(module: nn.Module, input_shape: tuple[int, ...], job: Job) -> None:
+    """Run one batch of zeros, so that a model that does not fit is refused before any work."""
+    try:
+        with torch.inference_mode():
+            output = module.eval()(torch.zeros(2, *input_shape))
+    except Exception as error:  # whatever a user's forward raises
+        first = (str(error).strip().splitlines() or [""])[0]
+        shape = ", ".join(map(str, input_shape))
+        raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {first}") from error
+    if not isinstance(output, torch.Tensor):
+        kind = type(output).__name__
+        raise ModelError(f"the model returns a {kind}; it must return one tensor (wrap it in a factory)")
+    if job.task is not None:
+        check_outputs(job.task, tuple(output.shape))

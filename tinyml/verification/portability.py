@@ -1,0 +1,64 @@
+"""Is the int8 arithmetic of a file right on every CPU? A static bound that needs no other CPU.
+
+x86 without VNNI adds pairs of 8-bit products in 16 bits (numerics/saturation.py). The file is safe everywhere when no
+two weight codes of an output channel have |w_i| + |w_j| > 128. A trial on one machine can refute this, never prove it.
+"""
+
+from dataclasses import dataclass
+
+import onnx
+import torch
+from onnx import numpy_helper
+
+from tinyml.export.rewrites.index import GraphIndex, attribute
+from tinyml.numerics.saturation import SAFE_PAIR_SUM, largest_pair_sum
+from tinyml.verification.check import Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSum:
+    """The largest |w_i| + |w_j| within an output channel of one integer layer's weight."""
+
+    weight: str
+    largest: int
+
+
+def pair_sums(graph: onnx.GraphProto) -> list[PairSum]:
+    """Return the bound's left side for every Conv, Gemm and MatMul with int8 weights and 8-bit activations."""
+    index = GraphIndex(graph)
+    found = []
+    for node in graph.node:
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        data, weight = index.dequantizer(node.input[0]), index.dequantizer(node.input[1])
+        if data is None or weight is None or weight.input[0] not in index.constants:
+            continue
+        codes = torch.from_numpy(numpy_helper.to_array(index.constants[weight.input[0]]).copy())
+        if codes.dtype is not torch.int8:
+            continue
+        channels = 0 if node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0)) else -1
+        largest = int(largest_pair_sum(codes.movedim(channels, 0)).max())
+        found.append(PairSum(weight=weight.input[0], largest=largest))
+    return found
+
+
+def is_quantized(graph: onnx.GraphProto) -> bool:
+    """Return whether any layer of the graph has int8 weights."""
+    return bool(pair_sums(graph))
+
+
+def portability_check(graph: onnx.GraphProto, *, demanded: bool) -> Check:
+    """Return the check; where the target demands it, a file beyond the bound fails."""
+    worst = max(pair_sums(graph), key=lambda pair: pair.largest)
+    safe = worst.largest <= SAFE_PAIR_SUM
+    where = "" if safe else f" ({worst.weight})"
+    return Check(
+        name="int8 is right on every CPU",
+        value=f"|w_i| + |w_j| up to {worst.largest}{where}",
+        bound=f"<= {SAFE_PAIR_SUM}",
+        outcome="passed" if safe else "failed" if demanded else "noted",
+        explanation="Static bound: no pair of products saturates 16 bits on x86 without VNNI."
+        if safe
+        else "Refused as portable: on x86 without VNNI pairs of products can saturate 16 bits. It is meant for CPUs "
+        "with VNNI or ARM; for every CPU compress with --target x86-avx2 and weight_range: target.",
+    )

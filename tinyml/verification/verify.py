@@ -1,0 +1,95 @@
+"""Verify one ONNX file: its structure, its answers against the trained model's, and its int8 arithmetic."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tinyml.errors import CheckpointError
+from tinyml.runtime.session import logits, open_session
+from tinyml.target import Target
+from tinyml.verification.agreement import Precision, Reference, agreement_checks
+from tinyml.verification.check import Check, Verification, outcome
+from tinyml.verification.portability import is_quantized, portability_check
+from tinyml.verification.trials import three_runs
+
+
+def verify_file(
+    path: Path,
+    *,
+    reference: Reference | None,
+    target: Target | None,
+    agreement: float | None = None,
+    threads: int = 1,
+) -> Verification:
+    """Return the checks of the file; without a reference only its structure and the static bound are checked.
+
+    Args:
+        path: the ONNX file.
+        reference: inputs, and the trained model's answers to them.
+        target: what the file was made for; None where that is not known.
+        agreement: least share of equal answers, in place of the default of the file's precision.
+        threads: of every session.
+
+    Raises:
+        CheckpointError: the file cannot be read as ONNX.
+    """
+    model = read_model(path)
+    checks = [_structure(path)]
+    quantized = is_quantized(model.graph)
+    if reference is not None:
+        provider = target.provider if target is not None else "CPUExecutionProvider"
+        outputs = logits(open_session(path, provider=provider, threads=threads), reference.inputs)
+        checks += agreement_checks(reference, outputs, precision_of(model), agreement)
+        if quantized and provider == "CPUExecutionProvider" and reference.classification and reference.real:
+            checks.append(three_runs(path, reference.inputs, outputs, threads=threads))
+    if quantized:
+        demanded = target is not None and target.integer is not None and target.integer.weight_range == "reduced"
+        checks.append(portability_check(model.graph, demanded=demanded))
+    return Verification(checks=tuple(checks))
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Return the ONNX model in the file.
+
+    Raises:
+        CheckpointError: there is no such file, or it is not ONNX.
+    """
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; give a run directory or an ONNX file") from error
+    except Exception as error:  # protobuf and onnx raise many kinds for damaged files
+        raise CheckpointError(f"{path}: is not an ONNX file, or is damaged ({type(error).__name__})") from error
+    if not model.ir_version:  # an empty file parses as an empty message
+        raise CheckpointError(f"{path}: is not an ONNX file, or is empty")
+    return model
+
+
+def precision_of(model: onnx.ModelProto) -> Precision:
+    """Return the arithmetic of the file: int8 where any layer has int8 weights, else float16 where any weight has."""
+    if is_quantized(model.graph):
+        return "int8"
+    kinds = {item.data_type for item in model.graph.initializer}
+    return "float16" if onnx.TensorProto.FLOAT16 in kinds else "float32"
+
+
+def random_inputs(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.float32]:
+    """Return standard normal inputs (count, *shape), for models without data."""
+    return np.random.default_rng(seed).standard_normal((count, *shape), dtype=np.float32)
+
+
+def _structure(path: Path) -> Check:
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+        value = "valid"
+    except Exception as error:  # the checker's errors share no base class
+        value = str(error).strip().splitlines()[0][:160]
+    return Check(
+        name="ONNX structure",
+        value=value,
+        bound="valid",
+        outcome=outcome(value == "valid"),
+        explanation="onnx.checker with shape inference.",
+    )
