@@ -102,8 +102,24 @@ def test_an_unknown_factory_is_refused():
         build(Architecture(model="user_models:mixd", input_shape=IMAGE))
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        FoldBatchNorm(pairs=(("stem", "gone"),)),
+        QuantizeActivations(groups=(("gone",),), q_min=0, q_max=255),
+        QuantizeStandalone(modules=("gone",), q_min=0, q_max=255),
+        QuantizeWeights(modules=("gone",), q_min=-64, q_max=64),
+    ],
+    ids=lambda edit: edit.edit,
+)
+def test_a_factory_that_changed_since_is_refused(edit):
+    changed = Architecture(model="user_models:mixed", input_shape=IMAGE, edits=(CaptureGraph(), edit))
+    with pytest.raises(ModelError, match=f"does not build the model that was compressed: {edit.edit} fails.*gone"):
+        build(changed)
+
+
 def test_the_nodes_of_a_group_share_one_grid():
-    model = build(EVERY_EDIT).network
+    model = build(EVERY_EDIT).wrapped_network
     quantizers = [name for name, _ in model.get_submodule("activation_quantizers").named_children()]
     assert quantizers == ["x_grid", "relu_grid"]
     targets = [str(node.target) for node in model.graph.nodes if "activation_quantizers" in str(node.target)]

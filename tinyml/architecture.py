@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import fx, nn
 
+from tinyml.errors import ModelError
 from tinyml.graph.capture import capture
 from tinyml.graph.fold import fold
 from tinyml.layers.half import HalfPrecisionNetwork
@@ -135,9 +136,19 @@ class Architecture(BaseModel):
 
 
 def build(architecture: Architecture) -> nn.Module:
-    """Return a fresh model of the factory with every edit replayed, in eval mode; its weights are to be loaded yet."""
+    """Return a fresh model of the factory with every edit replayed, in eval mode; its weights are to be loaded yet.
+
+    Raises:
+        ModelError: The factory is missing, or what it builds does not have what an edit names.
+    """
     model = create_model(architecture.model, architecture.model_args)
     model.eval()
     for edit in architecture.edits:
-        model = edit.apply(model)
+        try:
+            model = edit.apply(model)
+        except (AttributeError, KeyError, TypeError) as error:  # a module or node that is not there any more
+            raise ModelError(
+                f"'{architecture.model}' does not build the model that was compressed: {edit.edit} fails with {error}; "
+                "use the code that the model was compressed with"
+            ) from error
     return model.eval()

@@ -136,6 +136,35 @@ def test_the_opset_is_the_targets(opset: int):
     assert np.abs(open_session(model.SerializeToString()).run(x)["output"] - expected).max() <= np.ptp(expected) / 255
 
 
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)
+    )
+    return trained(model)
+
+
+@pytest.mark.parametrize("name", ["x86-vnni", "arm64", "tensorrt"])
+def test_a_file_for_another_target_computes_what_its_torch_model_computes(name: str):
+    after, target = quantized(small_network(), (3, 8, 8), target=name).module, load_target(name)
+    model = to_onnx(after, input_shape=(3, 8, 8), target=target)
+    x = random_task((3, 8, 8)).train.x[:16]
+    with torch.no_grad():
+        expected = after(torch.from_numpy(x)).numpy()
+    # As it is written, in float: this machine's integer kernels may saturate. A tie may take the neighbouring code.
+    found = open_session(model.SerializeToString(), optimized=False).run(x)["output"]
+    assert np.abs(found - expected).max() <= np.ptp(expected) / 255
+
+
+def test_a_file_for_tensorrt_has_zero_points_of_zero_and_float_biases():
+    after = quantized(small_network(), (3, 8, 8), target="tensorrt").module
+    found = arrays(to_onnx(after, input_shape=(3, 8, 8), target=load_target("tensorrt")))
+    zero_points = [array for name, array in found.items() if name.endswith("zero_point")]
+    assert {array.dtype for array in zero_points} == {np.dtype(np.int8)}
+    assert not any(array.any() for array in zero_points)
+    assert not any(array.dtype == np.int32 for array in found.values())
+
+
 def test_a_dropout_does_not_keep_a_layer_from_its_integer_kernel():
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 2))
     graph = to_onnx(quantized(model, (3, 8, 8)).module, input_shape=(3, 8, 8), target=AVX2).graph

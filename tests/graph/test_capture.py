@@ -53,7 +53,7 @@ def test_names_and_tensors_of_parameters_stay(name: str):
     model = FACTORIES[name]()
     before = dict(model.named_parameters())
     after = dict(capture(model).module.named_parameters())
-    assert list(sorted(after)) == list(sorted(before))
+    assert sorted(after) == sorted(before)
     assert all(after[key] is before[key] for key in before)
 
 

@@ -16,7 +16,7 @@ def role(wiring) -> Operation:
     for node in graph.nodes:
         if node.op == "placeholder":
             node.meta["tensor_meta"] = None  # shape propagation found a tensor here
-    return operation([node for node in graph.nodes if node.op.startswith("call")][0], {})
+    return operation(next(node for node in graph.nodes if node.op.startswith("call")), {})
 
 
 @pytest.mark.parametrize(

@@ -83,5 +83,5 @@ def test_weights_that_overflow_when_norms_are_folded_break_the_promise():
 
 
 def test_a_parameter_left_in_float_breaks_the_promise(pair):
-    with pytest.raises(TinymlError, match="left stem.weight as torch.float32"):
+    with pytest.raises(TinymlError, match=r"left stem\.weight as torch\.float32"):
         STEP.ensures(pair[0], pair[0])

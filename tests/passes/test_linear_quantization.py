@@ -175,7 +175,7 @@ def test_patterns_choose_the_layers_and_the_others_are_listed(patterns: dict, qu
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_name():
-    with pytest.raises(RecipeError, match="pattern 'steam' matches no layer. Did you mean 'stem'"):
+    with pytest.raises(RecipeError, match=r"pattern 'steam' matches no layer\. Did you mean 'stem'"):
         apply(user_models.mixed(), exclude=("steam",))
 
 

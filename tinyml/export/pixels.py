@@ -23,7 +23,7 @@ class PixelInput(nn.Module):
     def __init__(self, network: nn.Module, normalization: PixelNormalization) -> None:
         super().__init__()
         mean, std = torch.tensor(normalization.mean).double(), torch.tensor(normalization.std).double()
-        self.network = network
+        self.wrapped_network = network
         self.register_buffer("factor", (1.0 / (255.0 * std)).float())
         self.register_buffer("offset", (-mean / std).float())
 
@@ -31,5 +31,5 @@ class PixelInput(nn.Module):
         """Return the network's output for pixels (N, H, W, C) uint8."""
         normalised = pixels.to(torch.float32) * self.factor + self.offset
         # Without contiguous() the exporter bakes the permuted strides into a gather behind the network's flatten.
-        output: Tensor = self.network(normalised.permute(0, 3, 1, 2).contiguous())
+        output: Tensor = self.wrapped_network(normalised.permute(0, 3, 1, 2).contiguous())
         return output

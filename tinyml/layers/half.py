@@ -11,11 +11,11 @@ class HalfPrecisionNetwork(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.half()
+        self.wrapped_network = network.half()
 
     def forward(self, x: torch.Tensor) -> Any:
         """Return the network's outputs as float32; x float32 of any shape the network takes."""
-        return _to_float(self.network(x.to(torch.float16)))
+        return _to_float(self.wrapped_network(x.to(torch.float16)))
 
 
 def _to_float(value: Any) -> Any:

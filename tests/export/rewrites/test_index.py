@@ -41,6 +41,9 @@ def test_only_constants_are_arrays(made):
 
 
 def test_ranks_are_known_of_everything_that_shapes_are_inferred_of(made):
-    assert {name: ranks(made.graph)[name] for name in ("input", "w", "y", "output")} == dict(
-        input=2, w=1, y=2, output=2
-    )
+    assert {name: ranks(made.graph)[name] for name in ("input", "w", "y", "output")} == {
+        "input": 2,
+        "w": 1,
+        "y": 2,
+        "output": 2,
+    }

@@ -5,7 +5,7 @@ import re
 import onnx
 
 _PATTERNS = (
-    (re.compile(r"^(network\.)+"), ""),  # what wraps a network (pixel input, half precision) calls it so
+    (re.compile(r"^(wrapped_network\.)+"), ""),  # what wraps a network (pixel input, half precision) calls it so
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.codes$"), r"\1.weight_quantized"),
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.scale$"), r"\1.weight_scale"),
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.original$"), r"\1.weight"),
