@@ -52,6 +52,18 @@ def test_the_table_shows_the_control_and_no_accuracy_without_data(files, capsys)
     assert "accuracy" not in shown
 
 
+def test_accuracies_are_compared_example_by_example(files, capsys):
+    assert main(["benchmark", files[0], files[0], "--data", "digits"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "accuracy, difference" in line]
+    assert "+0.00 points [" in line
+    assert "paired: 0 gained, 0 lost" in line
+
+
+def test_one_file_has_nothing_to_differ_from(files, capsys):
+    assert main(["benchmark", files[0], "--data", "digits"]) == 0
+    assert "difference" not in capsys.readouterr().out
+
+
 def test_a_file_beside_itself_keeps_both_columns(files, capsys):
     assert main(["benchmark", files[0], files[0], "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["measurements"]) == [files[0], f"{files[0]} #2"]

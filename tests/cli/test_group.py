@@ -38,6 +38,12 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     return fail_with
 
 
+def caused(error: BaseException, *, by: BaseException) -> BaseException:
+    """Return the error as one that was raised while another was handled."""
+    error.__context__ = by
+    return error
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = f"import sys; from tinyml.cli import main; main(['--help']); print({HEAVY} & set(sys.modules))"
     assert run_python(code).stdout.splitlines()[-1] == "set()"
@@ -103,6 +109,18 @@ def test_a_verb_that_cannot_be_imported_says_so(tinyml: Callable[..., object], m
         pytest.param(RecipeError("no recipe"), 2, "Error: no recipe\n", id="refused"),
         pytest.param(GateMissed("too low"), 3, "Error: too low\n", id="gate"),
         pytest.param(KeyboardInterrupt(), 130, "\nInterrupted.\n", id="Ctrl-C"),
+        pytest.param(
+            caused(AttributeError("half imported"), by=KeyboardInterrupt()),
+            130,
+            "Interrupted.\n",
+            id="Ctrl-C in an import",
+        ),
+        pytest.param(
+            EOFError("no data left"),
+            1,
+            "\nError: EOFError: no data left; run again with -vv for the traceback\n",
+            id="the end of a file is no Ctrl-C",
+        ),
         pytest.param(
             ValueError("a\nb"), 1, "Error: ValueError: a b; run again with -vv for the traceback\n", id="our fault"
         ),

@@ -2,9 +2,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper, save
 
 from tinyml.cli import main
+from tinyml.models import create_model
 
 
 @pytest.fixture
@@ -46,6 +48,18 @@ def test_a_model_is_exported_and_counted_under_both_rules(capsys):
     assert facts["path"] == "lenet-digits"
     assert facts["labs_macs"]["details"]["conv-linear"] == ours
     assert facts["labs_macs"]["value"] > ours
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [([], True), (["-q"], False)], ids=["said", "quiet"])
+def test_what_was_undone_in_a_checkpoint_is_noted_on_stderr(tmp_path, quiet, shown, capsys):
+    state = create_model("lenet-digits").state_dict()
+    wrapped = {f"module.{name}": value.half() if value.is_floating_point() else value for name, value in state.items()}
+    torch.save({"state_dict": wrapped}, tmp_path / "c.pt")
+    assert main(["profile", "--model", "lenet-digits", str(tmp_path / "c.pt"), "--runs", "3", *quiet]) == 0
+    error = capsys.readouterr().err
+    assert ("note: took 'state_dict'" in error) is shown
+    assert ("note: removed the prefix 'module.' (DataParallel)" in error) is shown
+    assert ("float16" in error) is shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, shape_inference
 
 from tinyml.errors import CheckpointError
 from tinyml.measure.network import TensorType, find_onnx, read_network
@@ -80,6 +80,29 @@ def test_a_file_cut_short_is_refused(tmp_path, convolution):
     path = tmp_path / "cut.onnx"
     path.write_bytes(convolution.read_bytes()[:-40])
     with pytest.raises(CheckpointError, match="cut short"):
+        read_network(path)
+
+
+def test_a_domain_that_is_not_imported_is_refused_in_one_line(save_graph):
+    path = save_graph(
+        [helper.make_node("Mystery", ["input"], ["output"], "odd", domain="org.example")],
+        inputs={"input": [1, 2]},
+        outputs={"output": [1, 2]},
+    )
+    with pytest.raises(CheckpointError, match=r"Mystery 'odd' is of the domain 'org\.example'.*no opset") as caught:
+        read_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_onnx_cannot_make_sense_of_is_refused_in_one_line(save_graph, monkeypatch):
+    def refuse(*_given, **_settings):
+        raise shape_inference.InferenceError("[ShapeInferenceError] first line\nsecond line")
+
+    path = save_graph(
+        [helper.make_node("Relu", ["input"], ["output"])], inputs={"input": [1, 2]}, outputs={"output": [1, 2]}
+    )
+    monkeypatch.setattr(shape_inference, "infer_shapes", refuse)
+    with pytest.raises(CheckpointError, match=r"contradicts itself: \[ShapeInferenceError\] first line second line"):
         read_network(path)
 
 

@@ -42,6 +42,17 @@ def test_integer_operators_are_laid_to_the_float_ones_they_replace(quantized):
     assert set(layers) == {"conv", "relu", "mean"}  # quantizers that cost nothing are left out
 
 
+def test_a_layer_that_writes_bytes_is_counted_in_bytes(quantized):
+    # conv and its Relu hand 2 x 4 x 4 values on as uint8; the mean is float32
+    layers = {layer.name: layer.activation_bytes for layer in described(quantized).layers}
+    assert layers == {"conv": 2 * 16, "relu": 2 * 16, "mean": 2 * 4}
+
+
+def test_a_dequantizer_that_runs_by_itself_writes_floats(quantized):
+    layers = described(quantized, ran("x", "DequantizeLinear", 0.1)).layers
+    assert layers[0].activation_bytes == 16 * 4
+
+
 @pytest.mark.parametrize("which", ["convolution", "quantized"])
 def test_a_real_profile_accounts_for_every_convolution(which, request):
     profile = profile_file(request.getfixturevalue(which), runs=3)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ import pytest
 from tinyml.data.split import Split
 from tinyml.data.task import Task
 from tinyml.errors import CheckpointError, UsageError
-from tinyml.measure import METRICS, from_json, measure, measure_files, to_json, verdict
-from tinyml.measure.latency import judge, noise_band
+from tinyml.measure import METRICS, from_json, measure, measure_files, suite, to_json, verdict
+from tinyml.measure.accuracy import score
+from tinyml.measure.latency import _settings, judge, noise_band
 from tinyml.measure.measurement import Measurement
 from tinyml.runtime.timer import TimerSettings
 
@@ -25,6 +27,7 @@ def test_baseline_and_model_get_every_metric_and_survive_json(convolution, task)
     measured = measure(convolution, baseline=convolution, task=task, settings=QUICK)
     assert set(measured) == {"baseline", "model"}
     assert set(measured["model"]) == set(METRICS) - {"auc"}
+    assert set(measured["baseline"]) == set(METRICS) - {"auc", "accuracy_difference"}
     assert from_json(json.loads(json.dumps(to_json(measured)))) == measured
 
 
@@ -32,6 +35,18 @@ def test_units_are_those_of_the_table(convolution, task):
     for entries in measure(convolution, baseline=convolution, task=task, settings=QUICK).values():
         assert {name: entry.unit for name, entry in entries.items()} == {name: METRICS[name].unit for name in entries}
         assert all(name == entry.metric for name, entry in entries.items())
+
+
+def test_a_file_does_not_differ_from_itself_and_is_scored_once(convolution, task, monkeypatch):
+    scored = []
+    monkeypatch.setattr(suite, "score", lambda *given: scored.append(given[0]) or score(*given))
+    difference = measure(convolution, baseline=convolution, task=task, settings=QUICK)["model"]["accuracy_difference"]
+    assert (difference.value, difference.details["gained"], difference.details["lost"]) == (0, 0, 0)
+    assert len(scored) == 2
+
+
+def test_a_file_alone_has_no_difference(convolution, task):
+    assert "accuracy_difference" not in measure(convolution, task=task, settings=QUICK)["model"]
 
 
 def test_without_data_there_is_no_accuracy(convolution):
@@ -48,6 +63,10 @@ def test_latency_keeps_every_sample_and_says_how_it_was_timed(convolution):
     assert (latency.details["threads"], latency.details["batch"], latency.details["block"]) == (1, 1, 2)
     assert latency.details["nodes_on"] == "CPUExecutionProvider 5"
     assert latency.not_counted == ("p90: 8 samples, 64 needed", "p99: 8 samples, 662 needed")
+
+
+def test_the_contenders_share_the_shortest_warm_up():
+    assert _settings(3) == replace(TimerSettings(), minimum_warm_up_seconds=TimerSettings().minimum_warm_up_seconds / 3)
 
 
 def test_the_baselines_ratio_is_the_control(convolution):

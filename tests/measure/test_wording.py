@@ -1,7 +1,7 @@
 import pytest
 
 from tinyml.measure.measurement import Measurement
-from tinyml.measure.wording import spoken, spoken_bytes
+from tinyml.measure.wording import spoken, spoken_bytes, spoken_difference
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ def test_a_measurement_reads(measurement, words):
 @pytest.mark.parametrize(("size", "words"), [(1023, "1023 bytes"), (1024, "1.00 KiB"), (3 * 2**29, "1.50 GiB")])
 def test_bytes_read(size, words):
     assert spoken_bytes(size) == words
+
+
+def test_a_difference_of_shares_is_said_in_points_with_its_counts():
+    measured = Measurement(
+        metric="accuracy_difference", value=-0.0025, unit="share", interval=(-0.012, 0.007), n=400,
+        details={"gained": 3, "lost": 4},
+    )  # fmt: skip
+    assert spoken_difference(measured) == "-0.25 points [-1.20, +0.70], paired: 3 gained, 4 lost"

@@ -6,7 +6,7 @@ import pytest
 
 from tinyml.analysis.weights import HistogramPair, WeightHistogram
 from tinyml.measure.measurement import Measurement
-from tinyml.report.comparison import compare_measurements
+from tinyml.report.comparison import Comparison, compare_measurements
 from tinyml.report.report import HistoryEvent, InputFacts, LayerCost, LayerRow, LeftAlone, Report, TargetFacts
 from tinyml.verification.check import Check
 
@@ -15,6 +15,21 @@ from tinyml.verification.check import Check
 def size() -> Callable[[float], dict[str, Measurement]]:
     """Measurements of a file of so many bytes."""
     return lambda value: {"size_bytes": Measurement(metric="size_bytes", value=value, unit="bytes")}
+
+
+@pytest.fixture
+def paired() -> Comparison:
+    """Two accuracies with the difference that was measured example by example."""
+    accuracy = {"accuracy": Measurement(metric="accuracy", value=0.9, unit="share", interval=(0.85, 0.94), n=200)}
+    difference = Measurement(
+        metric="accuracy_difference",
+        value=-0.005,
+        unit="share",
+        interval=(-0.03, 0.02),
+        n=200,
+        details={"gained": 2, "lost": 3},
+    )
+    return compare_measurements({"baseline": accuracy, "model": {**accuracy, difference.metric: difference}})
 
 
 @pytest.fixture

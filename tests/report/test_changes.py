@@ -73,4 +73,4 @@ def test_independent_intervals_are_joined_as_newcombe_does() -> None:
 def test_a_measured_difference_goes_before_a_computed_one() -> None:
     measured = Measurement(metric="accuracy_difference", value=-0.01, unit="share", interval=(-0.015, -0.005), n=1000)
     change = change_of(share(0.90, (0.8, 1.0)), share(0.89, (0.8, 1.0)), measured)
-    assert (change.interval, change.verdict) == ("-1.50 to -0.50 points", "worse")
+    assert (change.interval, change.verdict) == ("-1.50 to -0.50 points, paired", "worse")

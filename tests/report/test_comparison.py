@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tinyml.measure.measurement import Measurement
-from tinyml.report.comparison import NOT_MEASURED, compare_measurements
+from tinyml.report.comparison import NOT_MEASURED, Comparison, compare_measurements
 
 Sizes = Callable[[float], dict[str, Measurement]]
 
@@ -62,6 +62,12 @@ def test_a_measured_ratio_has_no_row_of_its_own() -> None:
     table = compare_measurements({"baseline": measured, "model": measured})
     assert [row.metric for row in table.rows] == ["accuracy", "latency_ms"]
     assert table.rows[1].cells[1].change.text == "2.00x faster"
+
+
+def test_a_paired_difference_stands_in_the_row_of_the_accuracy(paired: Comparison) -> None:
+    (row,) = paired.rows
+    assert [cell.note for cell in row.cells] == ["n = 200", "n = 200, 2 gained, 3 lost"]
+    assert (row.cells[1].change.text, row.cells[1].change.interval) == ("-0.5 points", "-3.0 to +2.0 points, paired")
 
 
 def test_metrics_that_are_not_known_come_last_under_their_own_name(size: Sizes) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tinyml.report.comparison import Comparison
 from tinyml.report.model_card import fenced, plain, render_model_card
 from tinyml.report.report import LeftAlone, Report
 from tinyml.verification.check import Check
@@ -12,6 +13,11 @@ from tinyml.verification.check import Check
 
 def test_the_table_has_before_after_and_change(report: Report) -> None:
     assert "| File size | 4.00 KiB | 1.00 KiB | 4.0x smaller |" in render_model_card(report).splitlines()
+
+
+def test_a_paired_difference_is_called_so(report: Report, paired: Comparison) -> None:
+    card = render_model_card(replace(report, comparison=paired))
+    assert "n = 200, 2 gained, 3 lost) | -0.5 points (95 %: -3.0 to +2.0 points, paired) |" in card
 
 
 def test_every_row_of_a_table_has_the_columns_of_its_head(report: Report) -> None:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tinyml.measure.measurement import Measurement
-from tinyml.report.comparison import compare_measurements
+from tinyml.report.comparison import Comparison, compare_measurements
 from tinyml.report.line_chart import LineChart, Series
 from tinyml.report.page import render_page
 from tinyml.report.report import LayerCost, LayerRow, LedgerRow, LeftAlone, Report
@@ -46,6 +46,10 @@ def parsed(page: str) -> Balance:
 @pytest.mark.parametrize("which", ["report", "bare_report"])
 def test_every_element_is_closed_in_turn(which: str, request: pytest.FixtureRequest) -> None:
     assert parsed(render_page(request.getfixturevalue(which))).open == []
+
+
+def test_a_paired_difference_is_called_so(report: Report, paired: Comparison) -> None:
+    assert "<small>95 %: -3.0 to +2.0 points, paired</small>" in render_page(replace(report, comparison=paired))
 
 
 def test_nothing_is_loaded_from_anywhere(report: Report) -> None:

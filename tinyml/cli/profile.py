@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +104,8 @@ def _export(
 
     module = create_model(model, model_args)
     if checkpoint is not None and str(checkpoint) != "random":
-        load_into(module, read_state(checkpoint), source=checkpoint)
+        state = read_state(checkpoint)
+        _show_notes((*state.notes, *load_into(module, state, source=checkpoint)))
     shape = input_shape or find_model(model).input_shape
     if shape is None:
         from tinyml.errors import UsageError
@@ -110,6 +113,13 @@ def _export(
         raise UsageError(f"The input shape of {model} is not known; give --input-shape, such as 3,32,32.")
     onnx.save(to_onnx(module, input_shape=shape, target=load_target(target)), path)
     return {"labs_macs": macs_of_module(module, shape, "labs").to_json()} if macs_rule == "labs" else {}
+
+
+def _show_notes(notes: Iterable[str]) -> None:
+    """Say on stderr what was undone or converted in a checkpoint; nothing with -q."""
+    if logging.getLogger("tinyml").isEnabledFor(logging.WARNING):
+        for note in notes:
+            click.echo(f"note: {note}", err=True)
 
 
 def _print(result: Profile, name: str, extra: dict[str, object]) -> None:

@@ -1,7 +1,8 @@
 """Score of the file that ships, in the session it ships to, with the number of examples and a 95 % interval."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +13,37 @@ from tinyml.data.task import Task, reconstruction_errors
 from tinyml.errors import DataError
 from tinyml.measure.inputs import evaluation_split, network_inputs
 from tinyml.measure.measurement import Measurement
-from tinyml.measure.statistics import area_under_roc_interval, wilson_interval
+from tinyml.measure.statistics import area_under_roc_interval, paired_difference_interval, wilson_interval
 from tinyml.progress import Progress
 from tinyml.runtime.session import Session, logits
 
 _BATCH: Final = 64
 
 
-def accuracy(session: Session, task: Task, progress: Progress) -> Measurement:
-    """Return the share of examples whose largest logit is the label's, with Wilson's interval.
+@final
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a classifier made of every example of the split: run once, for all metrics that need it.
+
+    Attributes:
+        right: whether its largest logit is the label's (N,), in the order of the split.
+        not_finite: number of examples with a logit that is NaN or infinite; they are not right.
+        source: where the examples come from.
+    """
+
+    right: NDArray[np.bool_]
+    not_finite: int
+    source: Mapping[str, float | int | str]
+
+
+def score(session: Session, task: Task, progress: Progress) -> Scores:
+    """Return which examples of the task a classifier gets right.
 
     Raises:
         DataError: the network's outputs are not one logit for each class.
     """
     name, split = evaluation_split(task)
-    right, not_finite = 0, 0
+    right, not_finite = [], 0
     for _, y, outputs in _outputs(session, task, split, progress):
         if outputs.ndim != 2 or (task.classes and outputs.shape[1] != len(task.classes)):
             raise DataError(
@@ -34,15 +51,39 @@ def accuracy(session: Session, task: Task, progress: Progress) -> Measurement:
                 f"classes."
             )
         finite = np.isfinite(outputs).all(axis=1)
-        right += int(((outputs.argmax(axis=1) == y) & finite).sum())
+        right.append((outputs.argmax(axis=1) == y) & finite)
         not_finite += int((~finite).sum())
+    return Scores(right=np.concatenate(right), not_finite=not_finite, source=_source(task, name, split))
+
+
+def accuracy(scores: Scores) -> Measurement:
+    """Return the share of examples whose largest logit is the label's, with Wilson's interval."""
+    right, n = int(scores.right.sum()), scores.right.size
     return Measurement(
         metric="accuracy",
-        value=right / len(split),
+        value=right / n,
         unit="share",
-        interval=wilson_interval(right, len(split)),
-        n=len(split),
-        details={**_source(task, name, split), "right": right, "not_finite_counted_wrong": not_finite},
+        interval=wilson_interval(right, n),
+        n=n,
+        details={**scores.source, "right": right, "not_finite_counted_wrong": scores.not_finite},
+    )
+
+
+def accuracy_difference(before: Scores, after: Scores) -> Measurement:
+    """Return the accuracy after minus that before, with Newcombe's interval for paired shares.
+
+    Both were scored on the same examples, so that what is easy or hard for both takes no part in the uncertainty.
+    `details` counts the examples that only the one after ("gained") or only the one before ("lost") gets right.
+    """
+    both, gained = int((before.right & after.right).sum()), int((~before.right & after.right).sum())
+    lost, n = int((before.right & ~after.right).sum()), after.right.size
+    return Measurement(
+        metric="accuracy_difference",
+        value=(gained - lost) / n,
+        unit="share",
+        interval=paired_difference_interval(both=both, lost=lost, gained=gained, neither=n - both - gained - lost),
+        n=n,
+        details={**after.source, "gained": gained, "lost": lost, "method": "Newcombe 1998, paired, method 10"},
     )
 
 

@@ -1,14 +1,14 @@
 """Latency of networks, timed side by side in one interleaved run, with a copy of the baseline as A/A control."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyml.measure.measurement import Measurement
-from tinyml.measure.statistics import median_interval, percentiles, ratio_of_medians
+from tinyml.measure.statistics import Times, median_interval, percentiles, ratio_of_medians, resampled_times
 from tinyml.progress import Progress
 from tinyml.runtime.probe import probe_machine
 from tinyml.runtime.session import Session, providers_used
@@ -37,19 +37,17 @@ class LatencyRun:
     """The times of one network and of those that it was timed beside.
 
     Attributes:
-        samples_ms: milliseconds of every call (rounds, block).
-        baseline_ms: the same of the baseline (of itself, for the baseline).
-        control_ms: the same of the baseline's copy.
+        times: of every call.
+        baseline: the same of the baseline (of itself, for the baseline).
+        control: the same of the baseline's copy.
         is_baseline: whether this is the baseline.
-        seed: of the order and of the bootstrap.
         facts: how it was timed: threads, provider, batch, inputs, CPU, warm-up.
     """
 
-    samples_ms: NDArray[np.float64]
-    baseline_ms: NDArray[np.float64]
-    control_ms: NDArray[np.float64]
+    times: Times
+    baseline: Times
+    control: Times
     is_baseline: bool
-    seed: int
     facts: Mapping[str, float | int | str]
 
 
@@ -68,21 +66,21 @@ def run_latency(
         contenders: what to time, by name.
         control: the same file as the first contender, opened once more.
         inputs_are: what the inputs are, in words ("test images of digits").
-        seed: of the order of the blocks.
-        settings: how long and how often.
+        seed: of the order of the blocks and of the bootstraps.
+        settings: how long and how often; without, the timer's, its shortest warm-up shared out among the contenders.
         progress: told of every round.
     """
     first = next(iter(contenders))
     calls = {name: _call(entry.session, entry.inputs) for name, entry in contenders.items()}
     calls[_CONTROL] = _call(control, contenders[first].inputs)
-    timing = time_interleaved(calls, settings=settings, seed=seed, progress=progress)
+    timing = time_interleaved(calls, settings=settings or _settings(len(calls)), seed=seed, progress=progress)
+    times = {name: resampled_times(samples, seed=seed) for name, samples in timing.samples_ms.items()}
     return {
         name: LatencyRun(
-            samples_ms=timing.samples_ms[name],
-            baseline_ms=timing.samples_ms[first],
-            control_ms=timing.samples_ms[_CONTROL],
+            times=times[name],
+            baseline=times[first],
+            control=times[_CONTROL],
             is_baseline=name == first,
-            seed=seed,
             facts={
                 **_conditions(entry, inputs_are),
                 "warm_up_calls": timing.warm_up_calls[name],
@@ -98,17 +96,18 @@ def latency_ms(run: LatencyRun) -> Measurement:
 
     `samples` are in the order of the rounds, `details["block"]` of them a round.
     """
-    found, missing = percentiles(run.samples_ms)
+    samples = run.times.samples_ms
+    found, missing = percentiles(samples)
     return Measurement(
         metric="latency_ms",
         value=found["p50"],
         unit="ms",
-        interval=median_interval(run.samples_ms, seed=run.seed),
-        n=run.samples_ms.size,
-        samples=tuple(run.samples_ms.ravel().tolist()),
+        interval=median_interval(run.times),
+        n=samples.size,
+        samples=tuple(samples.ravel().tolist()),
         details={
             **{f"{name}_ms": value for name, value in found.items()},
-            "block": run.samples_ms.shape[1],
+            "block": samples.shape[1],
             **run.facts,
         },
         not_counted=missing,
@@ -120,12 +119,12 @@ def latency_ratio(run: LatencyRun) -> Measurement:
 
     For the baseline it is the A/A control: the same file timed twice, which tells how far from 1 noise alone gets.
     """
-    control, control_interval = ratio_of_medians(run.baseline_ms, run.control_ms, seed=run.seed)
+    control, control_interval = ratio_of_medians(run.baseline, run.control)
     if run.is_baseline:
         value, interval = control, control_interval
         words = "A/A control"
     else:
-        value, interval = ratio_of_medians(run.baseline_ms, run.samples_ms, seed=run.seed)
+        value, interval = ratio_of_medians(run.baseline, run.times)
         words = judge(interval, control_interval)
     band = noise_band(control_interval)
     return Measurement(
@@ -133,7 +132,7 @@ def latency_ratio(run: LatencyRun) -> Measurement:
         value=value,
         unit="x",
         interval=interval,
-        n=run.samples_ms.size,
+        n=run.times.samples_ms.size,
         details={"verdict": words, "control": control, "band_low": band[0], "band_high": band[1]},
     )
 
@@ -160,6 +159,16 @@ def verdict(ratio: Measurement) -> str:
     if ratio.interval is None or words == "within the A/A band":
         return words
     return f"{words} {ratio.value:.2f}x [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
+
+
+def _settings(candidates: int) -> TimerSettings:
+    """Return the timer's settings for so many candidates.
+
+    The shortest warm-up is there for the processor's clock, which rises once for all of them: each gets its part of it,
+    and its own warm-up goes on until its median settles.
+    """
+    usual = TimerSettings()
+    return replace(usual, minimum_warm_up_seconds=usual.minimum_warm_up_seconds / candidates)
 
 
 def _call(session: Session, inputs: Sequence[NDArray[Any]]) -> Call:

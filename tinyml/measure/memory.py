@@ -1,11 +1,9 @@
 """Peak activation memory of an ONNX file for one input: estimated from the lives of its tensors.
 
 The graph is walked in the order of the file. A tensor lives from the node that makes it to the last that reads it; the
-peak is the most bytes alive at once, the input and the output included. As a runtime that fuses does it:
-
-- a tensor that only QuantizeLinear reads is stored quantized; DequantizeLinear in front of an operator that has an
-  integer form stores nothing;
-- elementwise operators and reshapes write into the memory of an input of the same size that nobody reads after them.
+peak is the most bytes alive at once, the input and the output included. What is stored, and in which type, says
+`tinyml.measure.storage`; beyond that, elementwise operators write into the memory of an input of the same size that
+nobody reads after them.
 
 Not in it: weights, packed copies of weights, scratch memory of convolutions, and the runtime itself. Of an If, the
 branch that takes most counts.
@@ -15,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from onnx.onnx_ml_pb2 import GraphProto, NodeProto
+from onnx.onnx_ml_pb2 import GraphProto
 
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.network import Network, subgraphs
-from tinyml.measure.operators import FUSED_OR_IN_PLACE, HAS_INTEGER_FORM, OVERWRITES_AN_INPUT
+from tinyml.measure.operators import OVERWRITES_AN_INPUT
+from tinyml.measure.storage import Storage
 
 
 @final
@@ -54,19 +53,14 @@ def peak_activation_bytes(network: Network) -> Measurement:
 def find_peak(network: Network) -> Peak:
     """Return the most activation bytes alive at once, and where."""
     unknown: dict[str, None] = {}
-    size, node = _walk(network, network.graph, network.inputs, unknown)
+    size, node = _walk(network, network.graph, network.inputs, Storage(network), unknown)
     return Peak(size_bytes=size, node=node, unknown=tuple(unknown))
 
 
-def activation_bytes(network: Network, node: NodeProto) -> int:
-    """Return the bytes of a node's outputs as they are written in the file (float32 in front of QuantizeLinear)."""
-    types = [network.types[name] for name in node.output if name in network.types]
-    return sum(entry.size_bytes for entry in types)
-
-
-def _walk(network: Network, graph: GraphProto, inputs: Sequence[str], unknown: dict[str, None]) -> tuple[int, str]:
+def _walk(
+    network: Network, graph: GraphProto, inputs: Sequence[str], stored: Storage, unknown: dict[str, None]
+) -> tuple[int, str]:
     """Return the peak of one graph and the name of its node; fill `unknown`."""
-    stored = _Storage(network, graph)
     last = _last_reads(graph, stored)
     alive = {stored(name): _size(network, stored(name), unknown) for name in inputs}
     peak, where = sum(alive.values()), "(input)"
@@ -79,7 +73,7 @@ def _walk(network: Network, graph: GraphProto, inputs: Sequence[str], unknown: d
         overwritten = 0
         if node.op_type in OVERWRITES_AN_INPUT:
             overwritten = next((size for size in fresh.values() if size in [alive[name] for name in dying]), 0)
-        inner = max((_walk(network, branch, (), unknown)[0] for branch in subgraphs(node)), default=0)
+        inner = max((_walk(network, branch, (), stored, unknown)[0] for branch in subgraphs(node)), default=0)
         now = sum(alive.values()) + sum(fresh.values()) - overwritten + inner
         if now > peak:
             peak, where = now, node.name or node.output[0]
@@ -89,41 +83,7 @@ def _walk(network: Network, graph: GraphProto, inputs: Sequence[str], unknown: d
     return peak, where
 
 
-class _Storage:
-    """Says under which tensor's name the values of a tensor are really stored."""
-
-    def __init__(self, network: Network, graph: GraphProto) -> None:
-        """Read who reads each tensor of the graph."""
-        self._network = network
-        self._outputs = {entry.name for entry in graph.output}
-        self._readers: dict[str, list[NodeProto]] = {}
-        self._found: dict[str, str] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
-
-    def __call__(self, name: str) -> str:
-        """Return the tensor that holds the values of `name`."""
-        if name not in self._found:
-            self._found[name] = self._find(name)
-        return self._found[name]
-
-    def _find(self, name: str) -> str:
-        readers = self._readers.get(name, [])
-        maker = self._network.producer(name)
-        if name in self._outputs:
-            return name
-        integer_readers = bool(readers) and all(reader.op_type in HAS_INTEGER_FORM for reader in readers)
-        if maker is not None and maker.op_type == "DequantizeLinear" and integer_readers:
-            return self(maker.input[0])
-        if maker is None or len(readers) != 1 or readers[0].input[0] != name:
-            return name
-        if readers[0].op_type == "QuantizeLinear" or readers[0].op_type in FUSED_OR_IN_PLACE:
-            return self(readers[0].output[0])
-        return name
-
-
-def _last_reads(graph: GraphProto, stored: _Storage) -> dict[str, int]:
+def _last_reads(graph: GraphProto, stored: Storage) -> dict[str, int]:
     """Return the index of the last node that reads or makes each stored tensor; outputs are read after all."""
     last: dict[str, int] = {}
     for index, node in enumerate(graph.node):

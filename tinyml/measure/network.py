@@ -13,6 +13,7 @@ from onnx.onnx_ml_pb2 import AttributeProto, GraphProto, ModelProto, NodeProto, 
 from onnx.reference import ReferenceEvaluator
 
 from tinyml.errors import CheckpointError
+from tinyml.measure.dequantized import dequantized
 from tinyml.measure.observed_shapes import observed_shapes
 
 _BITS_OF_SMALL_TYPES: Final[dict[int, int]] = {
@@ -133,7 +134,7 @@ class Network:
             node = self._producers[name]
             inputs = {entry: self.value(entry) for entry in node.input if entry}
             if node.op_type == "DequantizeLinear":
-                self._values[name] = _dequantized(node, inputs)
+                self._values[name] = dequantized(node, inputs)
             else:
                 results = list(ReferenceEvaluator(node, opsets=self._opsets).run(None, inputs))
                 self._values.update(zip(node.output, map(np.asarray, results), strict=True))
@@ -159,8 +160,8 @@ def read_network(path: Path, input_shape: tuple[int, ...] = ()) -> Network:
         input_shape: shape of one input without the batch, for dimensions that the file leaves open.
 
     Raises:
-        CheckpointError: the file is missing, damaged or not ONNX, or leaves a dimension open that `input_shape` does
-            not give.
+        CheckpointError: the file is missing, damaged or not ONNX, contradicts itself, or leaves a dimension open that
+            `input_shape` does not give.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give an ONNX file or a run directory that holds model.onnx.")
@@ -183,10 +184,30 @@ def read_network(path: Path, input_shape: tuple[int, ...] = ()) -> Network:
         if stale:
             entry.type.tensor_type.ClearField("shape")
         _set_sizes(entry, sizes)
-    network = Network(path, shape_inference.infer_shapes(model, data_prop=True))
+    network = Network(path, _inferred(path, model))
     if unknown := network.unknown():
         network.learn(observed_shapes(model, unknown))
     return network
+
+
+def _inferred(path: Path, model: ModelProto) -> ModelProto:
+    """Return the model with the shapes that inference finds; CheckpointError where the file contradicts itself."""
+    imported = {_domain(entry.domain) for entry in model.opset_import}
+    nodes = [node for graph in _graphs(model.graph) for node in graph.node]
+    if stray := next((node for node in nodes if _domain(node.domain) not in imported), None):
+        raise CheckpointError(
+            f"{path}: {stray.op_type} '{stray.name or ', '.join(stray.output)}' is of the domain "
+            f"'{_domain(stray.domain)}', of which the file imports no opset; export it again with that import."
+        )
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise CheckpointError(f"{path}: the graph contradicts itself: {' '.join(str(error).split())}") from error
+
+
+def _domain(name: str) -> str:
+    """Return the name of a domain; that of ONNX itself may be left empty."""
+    return name or "ai.onnx"
 
 
 def find_onnx(path: Path) -> Path:
@@ -249,24 +270,6 @@ def _fixed_type(kind: TypeProto) -> TensorType | None:
     if not all(dimension.HasField("dim_value") for dimension in tensor.shape.dim):
         return None
     return TensorType(shape=tuple(dimension.dim_value for dimension in tensor.shape.dim), element_type=tensor.elem_type)
-
-
-def _dequantized(node: NodeProto, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return (q - zero_point) x scale, along the axis or in the blocks of the node; onnx's reference wants opset 19."""
-    names = list(node.input)
-    q = inputs[names[0]].astype(np.float32)
-    scale = inputs[names[1]].astype(np.float32)
-    zero = inputs[names[2]].astype(np.float32) if len(names) > 2 and names[2] else np.zeros_like(scale)
-    settings = {entry.name: entry.i for entry in node.attribute}
-    axis = settings.get("axis", 1)
-    if block := settings.get("block_size", 0):
-        scale, zero = (np.repeat(entry, block, axis=axis).take(range(q.shape[axis]), axis) for entry in (scale, zero))
-    elif scale.size > 1:
-        along = [1] * q.ndim
-        along[axis] = -1
-        scale, zero = scale.reshape(along), zero.reshape(along)
-    result: NDArray[Any] = (q - zero) * scale
-    return result
 
 
 def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:

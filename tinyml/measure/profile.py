@@ -10,10 +10,10 @@ from onnx.onnx_ml_pb2 import NodeProto
 from tinyml.data.task import Task
 from tinyml.measure.inputs import input_stream
 from tinyml.measure.macs import count_macs
-from tinyml.measure.memory import activation_bytes
 from tinyml.measure.network import Network, read_network
 from tinyml.measure.operators import FUSED_OR_IN_PLACE
 from tinyml.measure.parameters import node_parameters
+from tinyml.measure.storage import Storage
 from tinyml.runtime.node_profile import NodeTime, RuntimeProfile, original_names, profile_nodes
 from tinyml.runtime.session import CPU, open_session
 
@@ -31,7 +31,8 @@ class Layer:
         output_shape: of its first output for batch 1; () where shape inference did not find it.
         parameters: learned numbers that it uses; what two layers share is counted at the first.
         macs: multiply-adds for one input.
-        activation_bytes: bytes of its outputs as the file writes them.
+        activation_bytes: bytes of its outputs as `tinyml.measure.storage` says that they are stored: quantized, where
+            nothing but QuantizeLinear reads them.
         runs_as: operators that the runtime ran for it ("QLinearConv"); empty where it is part of another's kernel.
         latency_ms: median time of those; 0 where it is part of another's.
     """
@@ -109,6 +110,7 @@ def describe_layers(network: Network, times: RuntimeProfile, *, threads: int, pr
     """Return the layers of a network with the times of the runtime's nodes laid to them."""
     count = count_macs(network)
     by_layer, unattributed = _attribute(network, times)
+    stored = Storage(network)
     counted: set[str] = set()
     layers = []
     for node in network.nodes():
@@ -123,7 +125,7 @@ def describe_layers(network: Network, times: RuntimeProfile, *, threads: int, pr
                 output_shape=kind.shape if kind else (),
                 parameters=_new_parameters(network, node, counted),
                 macs=count.by_node.get(node.output[0], 0),
-                activation_bytes=activation_bytes(network, node),
+                activation_bytes=stored.size_bytes(node),
                 runs_as="+".join(dict.fromkeys(entry.operator for entry in ran)),
                 latency_ms=sum(entry.median_ms for entry in ran),
             )

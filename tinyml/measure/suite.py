@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tinyml.data.task import Task
 from tinyml.errors import UsageError
+from tinyml.measure.accuracy import Scores, score
 from tinyml.measure.inputs import evaluation_split, input_stream
 from tinyml.measure.latency import Contender, LatencyRun, run_latency
 from tinyml.measure.measurement import Measurement, Measurements
@@ -68,7 +69,7 @@ def measure_files(
     progress: Progress | None = None,
     settings: TimerSettings | None = None,
 ) -> Measurements:
-    """Return every metric of every file, by the names given; the first is the baseline of the latency ratios.
+    """Return every metric of every file, by the names given; the first is the baseline of ratios and differences.
 
     Args:
         files: ONNX files by name.
@@ -92,10 +93,14 @@ def measure_files(
     progress = progress or Silent()
     networks = {name: read_network(path, input_shape) for name, path in files.items()}
     sessions = {name: open_session(path, provider=provider, threads=threads) for name, path in files.items()}
+    scores: dict[str, Scores] = {}
+    if task is not None and task.kind == "classification":
+        scores = {name: score(session, task, progress) for name, session in sessions.items()}
     latencies = _time(
         files, sessions, task=task, input_shape=input_shape, batch=batch, seed=seed, progress=progress,
         settings=settings, provider=provider,
     )  # fmt: skip
+    first = next(iter(files))
     return {
         name: measure_subject(
             Subject(
@@ -103,6 +108,8 @@ def measure_files(
                 session=sessions[name],
                 latency=latencies[name],
                 task=task,
+                scores=scores.get(name),
+                baseline_scores=scores.get(first) if name != first else None,
                 seed=seed,
                 progress=progress,
             )
@@ -114,6 +121,8 @@ def measure_files(
 def measure_subject(subject: Subject) -> dict[str, Measurement]:
     """Return every metric of the table that the subject has what is needed for."""
     kinds = {"file"} | ({subject.task.kind} if subject.task is not None else set())
+    if subject.baseline_scores is not None:
+        kinds.add("paired classification")
     return {name: row.measure(subject) for name, row in METRICS.items() if row.needs in kinds}
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, final
 
 from tinyml.data.task import Task
 from tinyml.errors import TinymlError
-from tinyml.measure.accuracy import accuracy, area_under_curve
+from tinyml.measure.accuracy import Scores, accuracy, accuracy_difference, area_under_curve
 from tinyml.measure.latency import LatencyRun, latency_ms, latency_ratio
 from tinyml.measure.macs import macs
 from tinyml.measure.measurement import Measurement
@@ -28,6 +28,8 @@ class Subject:
         session: the network opened in the runtime.
         latency: what the interleaved run gave.
         task: where examples come from, if there is one.
+        scores: which examples it gets right; None without a task of classification.
+        baseline_scores: the same of the baseline; None for the baseline itself, too.
         seed: of bootstraps.
         progress: told of long work.
     """
@@ -36,6 +38,8 @@ class Subject:
     session: Session
     latency: LatencyRun
     task: Task | None
+    scores: Scores | None
+    baseline_scores: Scores | None
     seed: int
     progress: Progress
 
@@ -50,14 +54,14 @@ class Metric:
         unit: unit of the values.
         better: which way is better; "neither" for facts.
         measure: measures a subject.
-        needs: "file", or the kind of task that must be there.
+        needs: "file", or the kind of task that must be there; "paired classification" wants a baseline, too.
     """
 
     label: str
     unit: str
     better: Literal["lower", "higher", "neither"]
     measure: Callable[[Subject], Measurement]
-    needs: Literal["file", "classification", "reconstruction"] = "file"
+    needs: Literal["file", "classification", "paired classification", "reconstruction"] = "file"
 
 
 def _task(subject: Subject) -> Task:
@@ -67,10 +71,21 @@ def _task(subject: Subject) -> Task:
     return subject.task
 
 
+def _made(scores: Scores | None) -> Scores:
+    """Return the scores, which `measure_files` made sure of."""
+    if scores is None:
+        raise TinymlError("This metric wants a task of classification.")
+    return scores
+
+
 METRICS: Final[dict[str, Metric]] = {
     "accuracy": Metric(
         label="accuracy", unit="share", better="higher", needs="classification",
-        measure=lambda subject: accuracy(subject.session, _task(subject), subject.progress),
+        measure=lambda subject: accuracy(_made(subject.scores)),
+    ),
+    "accuracy_difference": Metric(
+        label="accuracy against the baseline", unit="share", better="higher", needs="paired classification",
+        measure=lambda subject: accuracy_difference(_made(subject.baseline_scores), _made(subject.scores)),
     ),
     "auc": Metric(
         label="area under the ROC curve", unit="share", better="higher", needs="reconstruction",

@@ -21,6 +21,13 @@ def spoken(measurement: Measurement) -> str:
     return f"{measurement.value:.3f} {measurement.unit}{ends}"
 
 
+def spoken_difference(measurement: Measurement) -> str:
+    """Return a difference of shares: "-0.25 points [-1.20, +0.70], paired: 3 gained, 4 lost"."""
+    low, high = measurement.interval or (measurement.value, measurement.value)
+    counts = f"{measurement.details['gained']} gained, {measurement.details['lost']} lost"
+    return f"{100 * measurement.value:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}], paired: {counts}"
+
+
 def spoken_bytes(size: float) -> str:
     """Return "1.04 MiB", "12.3 KiB", "512 bytes"."""
     for step, unit in _BYTE_STEPS:

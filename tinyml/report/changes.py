@@ -4,8 +4,10 @@
     latency                   the measured ratio with its interval  "1.62x faster", "1.58x to 1.66x"
     accuracy                  after - before in percentage points   "-0.20 points", "-0.60 to +0.20 points"
 
-Where the difference of two shares was not measured pair by pair, its interval is Newcombe's (1998, method 10) from the
-intervals l-u of both shares. It takes the two for independent; on the same examples the true interval is narrower:
+A difference of accuracies is measured pair by pair, on the same examples ("paired"; `tinyml.measure.statistics`). Where
+it was not, its interval is that of Newcombe, "Interval estimation for the difference between independent proportions",
+Statistics in Medicine 17 (1998) 873-890, method 10, from the intervals l-u of both shares. It takes the two for
+independent ("unpaired"); on the same examples the true interval is narrower:
 
     low  = d - sqrt((after - l_after)² + (u_before - before)²)
     high = d + sqrt((u_after - after)² + (before - l_before)²)
@@ -122,10 +124,10 @@ def _difference(before: Measurement, after: Measurement, measured: Measurement |
     difference = measured.value if measured else after.value - before.value
     interval = measured.interval if measured else _newcombe(before, after)
     unchanged = interval[0] <= 0 <= interval[1] if interval else difference == 0
-    ends = [points_text(end, after.n) for end in interval or ()]
+    ends = " to ".join(points_text(end, after.n) for end in interval or ()).replace(" points", "", 1)
     return Change(
         text=points_text(difference, after.n),
-        interval=" to ".join(ends).replace(" points", "", 1) + ("" if measured or not ends else ", unpaired"),
+        interval=f"{ends}, {'paired' if measured else 'unpaired'}" if ends else "",
         verdict="same" if unchanged else _verdict(after.metric, became_less=difference < 0),
     )
 

@@ -110,19 +110,23 @@ def _cell(metric: str, before: Measurement | None, subject: Mapping[str, Measure
     measurement = subject.get(metric)
     if measurement is None:
         return Cell(value=NOT_MEASURED)
+    change = measured_change(metric, subject)
     return Cell(
         value=number_text(measurement.value, measurement.unit, measurement.n),
         interval=range_text(*measurement.interval, measurement.unit, measurement.n) if measurement.interval else "",
-        note=_note(measurement),
-        change=change_of(before, measurement, measured_change(metric, subject)) if before else NO_CHANGE,
+        note=_note(measurement, change),
+        change=change_of(before, measurement, change) if before else NO_CHANGE,
     )
 
 
-def _note(measurement: Measurement) -> str:
-    """Return "n = 5,000", with the tails of a latency behind it."""
+def _note(measurement: Measurement, change: Measurement | None) -> str:
+    """Return "n = 5,000", with the tails of a latency behind it, or what an accuracy gained and lost."""
     parts = [f"n = {measurement.n:,}"] if measurement.n is not None else []
     for tail in ("p90", "p99"):
         value = measurement.details.get(f"{tail}_{measurement.unit}")
         if isinstance(value, int | float):
             parts.append(f"{tail} {number_text(value, measurement.unit)}")
+    if change is not None:
+        counts = [(name, change.details.get(name)) for name in ("gained", "lost")]
+        parts += [f"{count:,} {name}" for name, count in counts if isinstance(count, int)]
     return ", ".join(parts)
