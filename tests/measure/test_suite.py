@@ -87,6 +87,10 @@ def test_the_band_is_symmetric_about_one():
     assert noise_band((0.8, 1.1)) == pytest.approx((0.8, 1.25))
 
 
+def test_the_noise_band_is_never_narrower_than_two_sessions_of_one_file_differ() -> None:
+    assert noise_band((0.999, 1.001)) == pytest.approx((1 / 1.035, 1.035))
+
+
 @pytest.mark.parametrize(
     ("interval", "words"),
     [
