@@ -26,6 +26,8 @@ class RangeObserver:
 
     def observe(self, x: Tensor) -> None:
         """Take in one batch."""
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            x = x.permute(0, 2, 3, 1)  # the order in memory: reshape then copies nothing
         low, high = torch.aminmax(x.detach())
         self.low, self.high = _lower(self.low, float(low)), -_lower(-self.high, -float(high))
         if self._per_batch:

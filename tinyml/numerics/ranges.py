@@ -14,6 +14,7 @@ Every function takes a one-dimensional sample of values and returns Python float
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,7 @@ def percentile_range(sample: Tensor, low: float, high: float, grid: Grid) -> tup
 
 def mse_range(sample: Tensor, low: float, high: float, grid: Grid) -> tuple[float, float]:
     """Return the range of least expected squared error, searched over both ends together."""
-    ordered = sample.double().sort().values
+    ordered = torch.from_numpy(np.sort(sample.numpy())).double()  # numpy's vectorised sort is several times torch's
     shares = torch.linspace(1.0, 1.0 / MSE_CANDIDATES, MSE_CANDIDATES, dtype=torch.float64)
     lows = shares * min(low, 0.0) if low < 0.0 else torch.zeros(1, dtype=torch.float64)
     highs = shares * max(high, 0.0) if high > 0.0 else torch.zeros(1, dtype=torch.float64)
