@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 PROJECT = Path(__file__).parents[1]
@@ -60,3 +61,42 @@ def tinyml(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(code=code, out=captured.out, err=captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a file or directory once for all tests, in whichever test process comes first."""
+    base = tmp_path_factory.getbasetemp()
+    shared_base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def make(name: str, work: Callable[[Path], object]) -> Path:
+        folder = shared_base / "made-once"
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / f"{name}.done").exists():
+                work(folder / name)
+                (folder / f"{name}.done").touch()
+        return folder / name
+
+    return make
+
+
+def succeed(*arguments: str | Path) -> None:
+    """Run the command line in this process; for fixtures, which cannot look at what it says."""
+    from tinyml.cli import main
+
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.fixture(scope="session")
+def digits_checkpoint(once: Callable[..., Path]) -> Path:
+    """lenet-digits, trained until it is right on about 96 % of the digits."""
+    options = ("--model", "lenet-digits", "--data", "digits", "--epochs", "3", "--threads", "1", "-q")
+    return once("lenet.safetensors", lambda path: succeed("train", *options, "-o", path))
+
+
+@pytest.fixture(scope="session")
+def int8_run(once: Callable[..., Path], digits_checkpoint: Path) -> Path:
+    """The run directory of that network in int8 for any CPU; to be read only."""
+    options = ("--model", "lenet-digits", "--data", "digits", "--recipe", "int8", "--target", "x86-avx2", "-q")
+    return once("int8", lambda path: succeed("compress", digits_checkpoint, *options, "-o", path))

@@ -7,7 +7,7 @@ from tinyml import target as module
 from tinyml.errors import TargetError
 from tinyml.runtime.probe import probe_machine
 from tinyml.shipped import shipped_files
-from tinyml.target import TARGETS, Target, cpu_target, load_target, target_schema, target_yaml
+from tinyml.target import TARGETS, Target, cpu_target, load_target, parse_target, target_schema, target_yaml
 
 CONCRETE = [name for name in TARGETS if name != "cpu"]
 
@@ -41,6 +41,16 @@ def test_a_shipped_file_says_what_the_table_says(name: str) -> None:
 def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     (tmp_path / "copy.yaml").write_text(target_yaml(load_target(name)), encoding="utf-8")
     assert load_target(str(tmp_path / "copy.yaml")) == load_target(name)
+
+
+@pytest.mark.parametrize("name", CONCRETE)
+def test_the_text_alone_is_read_back(name: str) -> None:
+    assert parse_target(target_yaml(load_target(name))) == load_target(name)
+
+
+def test_a_wrong_text_is_told_under_its_name() -> None:
+    with pytest.raises(TargetError, match=r"run/manifest\.json, target:6:1: gpu: unknown key"):
+        parse_target(RIGHT + "gpu: 1\n", "run/manifest.json, target")
 
 
 def test_a_file_of_ones_own_gets_the_defaults(file: Path) -> None:

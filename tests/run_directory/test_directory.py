@@ -13,6 +13,7 @@ import pytest
 from tinyml.errors import OutputError, TinymlError
 from tinyml.manifest import is_sealed, read_manifest, verify_manifest
 from tinyml.run_directory import RunDirectory
+from tinyml.run_directory.preparation import prepare
 
 FINGERPRINT = {"recipe": "int8", "seed": "0"}
 
@@ -283,3 +284,25 @@ def test_a_killed_process_frees_the_run_and_it_goes_on(tmp_path, other_process):
         assert sorted(content_of(tmp_path / "r")).count("b.bin") == 0
         run.seal({})
     assert set(content_of(tmp_path / "r")) == {"a.bin", "history.jsonl", "manifest.json"}
+
+
+def test_ctrl_c_while_a_run_begins_leaves_nothing(tmp_path, monkeypatch):
+    def begun(*arguments):
+        prepare(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyml.run_directory.directory.prepare", begun)
+    with pytest.raises(KeyboardInterrupt):
+        create(tmp_path / "a" / "r")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_a_run_is_resumed_keeps_it(tmp_path, monkeypatch):
+    def begun(*_):
+        raise KeyboardInterrupt
+
+    interrupted(tmp_path / "r")
+    monkeypatch.setattr("tinyml.run_directory.directory.prepare", begun)
+    with pytest.raises(KeyboardInterrupt):
+        create(tmp_path / "r", resume=True)
+    assert (tmp_path / "r" / "a.bin").read_bytes() == b"a"

@@ -91,7 +91,7 @@ def _print(results: Measurements) -> None:
     from tinyml.cli.console import print_table
     from tinyml.cli.console import results as console
     from tinyml.measure import METRICS, verdict
-    from tinyml.measure.wording import spoken
+    from tinyml.measure.wording import spoken, spoken_difference
 
     baseline, *_ = results
     rows = []
@@ -99,6 +99,9 @@ def _print(results: Measurements) -> None:
         if metric == "latency_ratio" or metric not in results[baseline]:
             continue
         rows.append([row.label, *(spoken(entries[metric]) for entries in results.values())])
+        if metric == "accuracy" and len(results) > 1:
+            others = [entries["accuracy_difference"] for name, entries in results.items() if name != baseline]
+            rows.append(["accuracy, difference", "baseline", *map(spoken_difference, others)])
         if metric == "latency_ms":
             rows += [
                 [f"latency, {tail}", *(_tail(entries["latency_ms"].details, tail) for entries in results.values())]

@@ -20,6 +20,7 @@ from tinyml.pipeline.job import Job, versions
 from tinyml.pipeline.outcome import METRICS, MODEL, Outcome, facts_to_json, read_outcome
 from tinyml.pipeline.reference import reference_of, replay_file
 from tinyml.pipeline.root import BASELINE, Root, load_root
+from tinyml.pipeline.target_fit import check_target
 from tinyml.progress import Progress, Silent
 from tinyml.recipe import PassEntry, resolved_yaml
 from tinyml.report.model_card import render_model_card
@@ -76,6 +77,7 @@ def prepare(job: Job) -> Root:
     context = _context(job, root, Silent())
     for entry in job.recipe.passes[:1]:  # later passes see a model that does not exist yet
         entry.settings.requires(root.compressed, context)
+    check_target(root.compressed.module, job.target)
     require_provider(job.target.provider)  # after the passes: a recipe that cannot suit the target is the better cure
     return root
 

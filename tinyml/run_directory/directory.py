@@ -113,14 +113,15 @@ class RunDirectory:
             return cls(plan, held=None, journal=Journal(fingerprint=dict(fingerprint)), made=())
         with explained(path):
             made = make(plan.build)
-        held = None
+        held, begun = None, False
         try:
             held = lock(plan.build, path)
             if plan_now() != plan:  # another process was faster between the look and the lock
                 raise OutputError(f"The output '{path}' was changed by another process just now. Try again.")
+            begun = not plan.continues  # from here on, what lies there is this run's own
             journal = prepare(plan, fingerprint, path)
         except BaseException:
-            undo(plan.build, made, locked=held is not None)
+            undo(plan.build, made, locked=held is not None, begun=begun)
             if held:
                 held.release()
             raise

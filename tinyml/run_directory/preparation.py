@@ -66,9 +66,9 @@ def give_up(directory: Path, made: Iterable[Path], written: Iterable[str]) -> No
             folder.rmdir()
 
 
-def undo(directory: Path, made: Iterable[Path], *, locked: bool) -> None:
-    """Remove what a refused run left: the folders made for it, and what only locking put there."""
-    if locked and not has_journal(directory):
+def undo(directory: Path, made: Iterable[Path], *, locked: bool, begun: bool) -> None:
+    """Remove what a refused or interrupted run left: the folders made for it, and what it put there so far."""
+    if locked and (begun or not has_journal(directory)):
         give_up(directory, made, ())
     for folder in made:
         with suppress(OSError):  # not empty: another process is at work in it

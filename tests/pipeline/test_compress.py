@@ -1,0 +1,91 @@
+"""compress() through the API: refusals before work, failures during it, steps that are not done twice."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import tinyml
+from tinyml.errors import DataError, Refused, TargetError, TinymlError
+from tinyml.pipeline import compress as public
+from tinyml.pipeline import verify_subject
+from tinyml.pipeline.compress import prepare
+from tinyml.target import load_target
+
+MODULE = import_module("tinyml.pipeline.compress")  # the name is also that of its function
+
+
+def test_the_public_names_are_those_of_the_pipeline() -> None:
+    assert tinyml.compress is public
+    assert tinyml.verify is verify_subject
+
+
+def test_it_returns_what_the_sealed_directory_tells(job, tmp_path: Path) -> None:
+    outcome = public(job("baseline", task=None), tmp_path / "run")
+    assert outcome.path == (tmp_path / "run").resolve()
+    assert outcome.verification.passed
+    assert outcome.measurements["model"]["macs"].value == 337_536
+    assert outcome.left_alone == ()
+
+
+def test_what_is_left_alone_is_kept_and_inherited_by_the_next_run_of_the_chain(
+    job, tmp_path: Path, digits_checkpoint
+) -> None:
+    excluding = job("int8", 'passes.0.exclude=["conv1"]', checkpoint=digits_checkpoint)
+    first = public(excluding, tmp_path / "first")
+    second = public(job("baseline", checkpoint=tmp_path / "first", model=""), tmp_path / "second")
+    assert [(item.module, item.reason) for item in first.left_alone] == [("conv1", "in the recipe's exclude")]
+    assert second.left_alone == first.left_alone
+    kept = [(tmp_path / name / "baseline" / "model.onnx").read_bytes() for name in ("first", "second")]
+    assert kept[0] == kept[1]
+    assert (tmp_path / "second" / "model.onnx").read_bytes() == (tmp_path / "first" / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        pytest.param({"task": None}, DataError, "give --data", id="int8 without data"),
+        pytest.param({"target": load_target("cuda")}, TargetError, "Use the recipe fp16", id="int8 for CUDA"),
+        pytest.param({"checkpoint": Path("none.pt")}, Refused, "no file", id="no checkpoint"),
+    ],
+)
+def test_a_refusal_writes_nothing(job, tmp_path: Path, changed, error: type[Refused], message: str) -> None:
+    with pytest.raises(error, match=message):
+        public(job(**changed), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preparing_asks_without_writing(job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert prepare(job()).compressed.architecture.model == "lenet-digits"
+    assert list(tmp_path.iterdir()) == []
+
+
+class Spoilt(Exception):
+    """What a test raises in the middle."""
+
+
+def test_a_step_that_fails_is_done_again_and_those_before_it_are_not(job, tmp_path: Path, monkeypatch) -> None:
+    def spoil(*_: object, **__: object) -> None:
+        raise Spoilt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MODULE, "measure", spoil)
+        with pytest.raises(Spoilt):
+            public(job("baseline", task=None), tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(MODULE, "to_onnx", spoil)  # the export is finished: it is not asked again
+        public(job("baseline", task=None), tmp_path / "run", resume=True)
+    events = [json.loads(line)["event"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert events == ["baseline", "export", "verify", "measure", "report"]
+
+
+def test_a_refusal_that_comes_too_late_is_a_failure(job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise DataError("calibration: the value at 'conv1' is not finite")
+
+    monkeypatch.setattr("tinyml.passes.linear_quantization.calibrate", refuse)
+    with pytest.raises(TinymlError, match="is not finite") as caught:
+        public(job(), tmp_path / "run")
+    assert (type(caught.value), caught.value.exit_code) == (TinymlError, 1)
