@@ -1,11 +1,15 @@
 """Write a benchmark's result with what is needed to run it again: command, commit, versions, machine."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+# As the command line does, before torch is loaded: its waiting threads would spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tinyml.pipeline.job import versions
 from tinyml.runtime.probe import probe_machine

@@ -1,6 +1,7 @@
 """Does the emulated loss on x86 without VNNI come true? The same file on such a CPU, beside the emulation in torch.
 
-onnxruntime runs in qemu-user with a Haswell CPU (AVX2, no VNNI), so its real kernels saturate; Debian's package qemu-user has it.
+onnxruntime runs in qemu-user with a Haswell CPU (AVX2, no VNNI), so that its real kernels saturate; Debian's package
+qemu-user has it.
 
     python benchmarks/saturation.py RUN --data card.yaml --images 1000
 """
@@ -67,7 +68,17 @@ def on_haswell(model: Path, inputs: np.ndarray) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")
         np.save(given, inputs)
-        command = ["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", RUN_THERE, str(model), str(given), str(found)]
+        command = [
+            "qemu-x86_64",
+            "-cpu",
+            "Haswell",
+            sys.executable,
+            "-c",
+            RUN_THERE,
+            str(model),
+            str(given),
+            str(found),
+        ]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         outputs: np.ndarray = np.load(found)
     return outputs
