@@ -1,7 +1,7 @@
 """Time of calibration + quantization beside onnxruntime's quantize_static, on the same images, interleaved.
 
 Both start from the trained network and end with every scale and zero point chosen. Imports and torch's ONNX exporter
-are not timed (onnxruntime starts from the file that the exporter made). Each side has its own default number of threads.
+are not timed (onnxruntime starts from the file that the exporter made). Each has its own default number of threads.
 
     python benchmarks/calibration_speed.py CHECKPOINT --model resnet32-cifar --data card.yaml
 """

@@ -17,7 +17,7 @@ from tinyml.runtime.timer import Call, TimerSettings, time_interleaved
 _CONTROL: Final = "A/A control"
 _BETWEEN_SESSIONS: Final = 1.035
 """Least half-width of the noise band, as a ratio: where a session's buffers lie in memory is drawn once, when it is
-opened, and two sessions of one 15 microsecond network differed by up to 3.3 % in 24 runs. One control cannot show it."""
+opened, and two sessions of a 15 microsecond network differed by up to 3.3 % in 24 runs. One control cannot show it."""
 
 
 @final
