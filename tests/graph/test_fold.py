@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from random_task import trained
 from torch import Tensor, fx, nn
 
-from tinyml.graph.capture import capture
+from tinyml.graph.capture import capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
 
 
@@ -38,6 +38,7 @@ def test_a_folded_layer_computes_what_the_pair_computed(layer: nn.Module, norm: 
     x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = graph_module(x)
+        propagate_shapes(graph_module, x)
         fold(graph_module, foldable_pairs(graph_module))
         found = graph_module(x)
     assert [type(module) for module in graph_module.children()] == [type(layer), nn.ReLU]
@@ -145,3 +146,10 @@ def test_a_pair_that_belongs_together_folds_however_it_is_called(wiring):
         fold(graph_module, foldable_pairs(graph_module))
         assert torch.allclose(graph_module(x), expected, rtol=1e-5, atol=1e-4)
     assert "norm" not in dict(graph_module.named_modules())
+
+
+@pytest.mark.parametrize(("shape", "folds"), [((6, 5), False), ((5,), True)], ids=["over tokens", "over features"])
+def test_a_norm_behind_a_linear_layer_folds_over_features_only(shape: tuple[int, ...], folds: bool):
+    graph_module = traced(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)))
+    propagate_shapes(graph_module, torch.zeros(2, *shape))
+    assert bool(foldable_pairs(graph_module)) is folds

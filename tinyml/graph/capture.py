@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
 
@@ -95,6 +97,12 @@ def _opaque_calls(graph_module: fx.GraphModule, reasons: dict[str, str]) -> tupl
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
+
+
+def propagate_shapes(graph_module: fx.GraphModule, example: torch.Tensor) -> None:
+    """Run one input batch (N, ...) through the graph and leave the shape of every value at its node, in place."""
+    with torch.no_grad():
+        ShapeProp(graph_module).propagate(example)
 
 
 def modules_called(graph_module: fx.GraphModule) -> dict[str, list[fx.Node]]:

@@ -20,7 +20,10 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
-    """Return (layer, batch norm) module names, in graph order, that can be folded exactly."""
+    """Return (layer, batch norm) module names, in graph order, that can be folded exactly.
+
+    Linear layers need the shapes that `propagate_shapes` leaves: over (N, L, C) a BatchNorm1d normalises L, not C.
+    """
     calls = modules_called(graph_module)
     modules = dict(graph_module.named_modules())
     holders = Counter(id(parameter) for module in modules.values() for parameter in module.parameters(recurse=False))
@@ -33,19 +36,20 @@ def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
         if any(len(node.users) != 1 for node in nodes) or any(user.op != "call_module" for user in followers):
             continue
         norms = {str(user.target) for user in followers}
-        if len(norms) == 1 and _folds(modules[layer], modules[next(iter(norms))]):
+        flat = all("tensor_meta" in node.meta and len(node.meta["tensor_meta"].shape) == 2 for node in nodes)
+        if len(norms) == 1 and _folds(modules[layer], modules[next(iter(norms))], flat=flat):
             norm = norms.pop()
             if all(source.all_input_nodes[0] in nodes for source in calls[norm]):
                 pairs.append((layer, norm))
     return pairs
 
 
-def _folds(layer: nn.Module, norm: nn.Module) -> bool:
-    """Return whether the norm has running statistics over exactly the layer's output channels."""
+def _folds(layer: nn.Module, norm: nn.Module, *, flat: bool) -> bool:
+    """Return whether the norm has running statistics over just the layer's output channels; `flat`: (N, C) values."""
     if not isinstance(norm, BATCH_NORMS) or norm.running_mean is None:
         return False
     if isinstance(layer, nn.Linear):
-        return isinstance(norm, nn.BatchNorm1d) and norm.num_features == layer.out_features
+        return flat and isinstance(norm, nn.BatchNorm1d) and norm.num_features == layer.out_features
     return norm.num_features == layer.out_channels
 
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
-from tinyml.graph.capture import LeftAlone, modules_called
+from tinyml.graph.capture import LeftAlone, modules_called, propagate_shapes
 from tinyml.graph.operations import WEIGHTED, WITHOUT_INTEGER_KERNEL, Operation, is_tensor, operation, tensor_inputs
 
 MOVES = (Operation.CARRY, Operation.ALIAS)
@@ -45,8 +44,7 @@ def plan_graph(graph_module: fx.GraphModule, example: torch.Tensor, excluded: fr
         example: one input batch (N, ...).
         excluded: names of modules to leave alone.
     """
-    with torch.no_grad():
-        ShapeProp(graph_module).propagate(example)
+    propagate_shapes(graph_module, example)
     return _Planner(graph_module, excluded).plan()
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tinyml.architecture import CaptureGraph, Edit, FoldBatchNorm, HalfPrecision
 from tinyml.errors import RecipeError, TinymlError
-from tinyml.graph.capture import capture
+from tinyml.graph.capture import capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
 from tinyml.passes.base import Compressed, Context, Pass, Role
 
@@ -37,6 +37,7 @@ class HalfPrecisionPass(Pass):
         edits: list[Edit] = [CaptureGraph()]
         module: nn.Module = captured.module
         if captured.graph_module is not None:
+            propagate_shapes(captured.graph_module, torch.zeros(1, *model.architecture.input_shape))
             pairs = foldable_pairs(captured.graph_module)
             fold(captured.graph_module, pairs)
             edits.append(FoldBatchNorm(pairs=tuple(pairs)))

@@ -25,7 +25,7 @@ from tinyml.architecture import (
 )
 from tinyml.data import Task
 from tinyml.errors import DataError, RecipeError, TargetError, TinymlError, did_you_mean
-from tinyml.graph.capture import Capture, LeftAlone, capture
+from tinyml.graph.capture import Capture, LeftAlone, capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
 from tinyml.graph.operations import WEIGHTED
 from tinyml.graph.quantization_points import Plan, plan_graph, plan_modules
@@ -91,9 +91,10 @@ class LinearQuantization(Pass):
         model = model.copy()
         captured = capture(model.module)
         edits: list[Edit] = [CaptureGraph()]
-        if captured.graph_module is not None:
-            edits.append(_fold(captured.graph_module))
         module = captured.module.to(context.device)
+        if captured.graph_module is not None:
+            propagate_shapes(captured.graph_module, inputs[:1])
+            edits.append(_fold(captured.graph_module))
         plan = self._plan(captured, inputs[:1])
         attach = self._attachments(plan, scheme)
         for edit in attach:
