@@ -19,12 +19,13 @@ RESULTS = Path(__file__).parent / "results"
 
 def record(name: str, facts: Mapping[str, object]) -> Path:
     """Write results/NAME.json and return its path; paths in the command are cut to their last part."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    words = [",".join(_last_part(part) for part in word.split(",")) for word in sys.argv[1:]]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run(["git", "status", "--short", "tinyml"], capture_output=True, text=True, check=True)
     machine = probe_machine()
     content = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
-        "commit": commit.stdout.strip(),
+        "commit": commit.stdout.strip() + (" with changes" if changed.stdout.strip() else ""),
         "versions": versions(),
         "cpu": machine.cpu.name,
         "int8_saturates": machine.int8_saturates,
@@ -33,3 +34,8 @@ def record(name: str, facts: Mapping[str, object]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def _last_part(text: str) -> str:
+    """Return NAME=MODEL or a file's name without its folders."""
+    return Path(text).name if "/" in text else text

@@ -46,7 +46,10 @@ def to_onnx(
     model = _export(shipped, example, opset=target.opset)
     biases = target.integer.biases if target.integer is not None else "int32"
     rewrite(model, ir_version=target.ir_version, integer_biases=biases == "int32")
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the checker's errors share no base class
+        raise TinymlError(f"the exported model is not valid ONNX: {_cause(error)}") from error
     return model
 
 

@@ -1,12 +1,14 @@
 """Calibration: run images through a model whose activation quantizers watch, then set their scales and zero points."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from tinyml.errors import DataError
 from tinyml.layers.observer import RangeObserver
 from tinyml.layers.quantizers import ActivationQuantizer
-from tinyml.numerics.affine import affine_parameters, symmetric_parameters
+from tinyml.numerics.affine import Grid, affine_parameters, symmetric_parameters
 from tinyml.numerics.ranges import RANGES, Method
 from tinyml.progress import Progress
 
@@ -30,7 +32,7 @@ def calibrate(
     quantizers = {name: module for name, module in model.named_modules() if isinstance(module, ActivationQuantizer)}
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)  # the layout of the fastest convolutions
-    batches = torch.split(inputs, BATCH)
+    batches = torch.tensor_split(inputs, math.ceil(len(inputs) / BATCH))  # of one size, so that each counts alike
     generator = torch.Generator().manual_seed(seed)
     for quantizer in quantizers.values():
         quantizer.observer = RangeObserver(batches=len(batches), generator=generator, sample=method != "minmax")
@@ -58,10 +60,12 @@ def _set(name: str, quantizer: ActivationQuantizer, method: Method, symmetric: b
     if not (abs(observer.low) < float("inf") and abs(observer.high) < float("inf")):
         where = name.removeprefix("activation_quantizers.").removesuffix("_grid")
         raise DataError(f"calibration: the value at '{where}' is not finite; check the checkpoint and the images")
-    low, high = RANGES[method](observer.sample(), observer.low, observer.high, grid)
     if symmetric:
-        scale, zero_point = symmetric_parameters(torch.tensor(max(-low, high)), grid)
+        positive = Grid(q_min=0, q_max=grid.q_max)
+        _, magnitude = RANGES[method](observer.sample().abs(), 0.0, max(-observer.low, observer.high), positive)
+        scale, zero_point = symmetric_parameters(torch.tensor(magnitude), grid)
     else:
+        low, high = RANGES[method](observer.sample(), observer.low, observer.high, grid)
         scale, zero_point = affine_parameters(torch.tensor(low), torch.tensor(high), grid)
     quantizer.scale.copy_(scale)
     quantizer.zero_point.copy_(zero_point)

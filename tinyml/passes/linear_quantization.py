@@ -7,6 +7,7 @@ Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient infer
 tinyml/graph/quantization_points.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
@@ -49,6 +50,13 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerSettings:
+    """What may differ from layer to layer."""
+
+    weight_range: Literal["target", "full"] = "target"
+
+
+@dataclass(frozen=True, kw_only=True)
 class LinearQuantization(Pass):
     """Quantize weights and activations to integers.
 
@@ -56,6 +64,7 @@ class LinearQuantization(Pass):
         weight_range: "target" keeps weight codes in the range that the target's kernels add without saturating; "full"
             uses all of -127..127 whatever the target.
         include, exclude: glob patterns of module names; excluded layers stay in float.
+        layers: settings of the layers that a glob pattern matches; of several, the last that matches counts.
     """
 
     role: ClassVar[Role] = "quantize"
@@ -66,6 +75,7 @@ class LinearQuantization(Pass):
     calibration: Calibration = field(default_factory=Calibration)
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+    layers: Mapping[str, LayerSettings] = field(default_factory=dict)
 
     def requires(self, model: Compressed, context: Context) -> None:
         """Refuse a target without integer kernels, a quantized model, missing data, patterns that match nothing."""
@@ -78,11 +88,13 @@ class LinearQuantization(Pass):
             raise RecipeError("linear_quantization: the model is already quantized; start from its float checkpoint")
         _ = _task(context).calibration_split  # refuses where there is nothing to calibrate on
         names = [name for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)]
-        for pattern in (*self.include, *self.exclude):
+        for pattern in (*self.include, *self.exclude, *self.layers):
             if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
                 raise RecipeError(
                     f"linear_quantization: pattern '{pattern}' matches no layer.{did_you_mean(pattern, names)}"
                 )
+        if names and len(self._excluded(model.module)) == len(names):
+            raise RecipeError("linear_quantization: include and exclude leave no layer to quantize; widen one of them")
 
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the quantized model, calibrated."""
@@ -122,12 +134,12 @@ class LinearQuantization(Pass):
     def ensures(self, before: Compressed, after: Compressed) -> None:
         """Check that every scale is finite and positive and every weight code lies on its grid."""
         for name, (quantizer, weight) in weight_quantizers(after.module).items():
-            quantizer.freeze(weight)
-            inside = bool((quantizer.codes.abs() <= quantizer.grid.q_max).all())
-            if not inside or not bool((torch.isfinite(quantizer.scale) & (quantizer.scale > 0)).all()):
-                raise TinymlError(
-                    f"linear_quantization: {name} left its integer range or has a scale that is not positive"
-                )
+            magnitude, scale = weight.detach().abs().flatten(1).amax(dim=1), quantizer.scale
+            if not bool((torch.isfinite(scale) & (scale > 0)).all()):
+                raise TinymlError(f"linear_quantization: {name} has a scale that is not positive; check its weights")
+            # Half a step beyond the last code still rounds to it; the factor allows for float32 rounding.
+            if bool((magnitude > scale * (quantizer.grid.q_max + 0.5) * (1 + 1e-5)).any()):
+                raise TinymlError(f"linear_quantization: weights of {name} lie beyond its grid; fit its scales again")
 
     def _excluded(self, module: nn.Module) -> dict[str, str]:
         reasons = {}
@@ -161,8 +173,6 @@ class LinearQuantization(Pass):
 
     def _attachments(self, plan: Plan, scheme: IntegerScheme) -> list[Edit]:
         """Return the edits that attach quantizers, grids chosen for the target."""
-        full = self.weight_range == "full" or scheme.weight_range == "full"
-        weights = signed_grid(8, symmetric=True) if full else REDUCED
         activations = unsigned_grid(8) if scheme.activations == "uint8" else signed_grid(8, symmetric=False)
         limits = {"q_min": activations.q_min, "q_max": activations.q_max}
         edits: list[Edit] = []
@@ -170,9 +180,18 @@ class LinearQuantization(Pass):
             edits.append(QuantizeActivations(groups=plan.activations, **limits))
         if plan.standalone:
             edits.append(QuantizeStandalone(modules=plan.standalone, **limits))
-        modules = (*plan.weights, *plan.standalone)
-        edits.append(QuantizeWeights(modules=modules, q_min=weights.q_min, q_max=weights.q_max))
+        by_grid: dict[Grid, list[str]] = {}
+        for name in (*plan.weights, *plan.standalone):
+            by_grid.setdefault(self._weight_grid(name, scheme), []).append(name)
+        for grid, names in by_grid.items():
+            edits.append(QuantizeWeights(modules=tuple(names), q_min=grid.q_min, q_max=grid.q_max))
         return edits
+
+    def _weight_grid(self, name: str, scheme: IntegerScheme) -> Grid:
+        """Return the grid of one layer's weight: the full one where the target or the recipe says so."""
+        matching = [settings for pattern, settings in self.layers.items() if fnmatchcase(name, pattern)]
+        asked = matching[-1].weight_range if matching else self.weight_range
+        return signed_grid(8, symmetric=True) if "full" in (asked, scheme.weight_range) else REDUCED
 
 
 def _fold(graph_module: fx.GraphModule) -> FoldBatchNorm:
