@@ -82,7 +82,7 @@ def load_recipe(spec: str, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         spec: a name or a path that ends in .yaml or .yml.
-        overrides: "passes.0.sparsity=0.8" each; the pass's name may be left out of the key.
+        overrides: "passes.0.calibration.images=256" each; the pass's name may be left out of the key.
 
     Raises:
         RecipeError: with every fault of the file and the overrides, each with its place.
@@ -146,7 +146,7 @@ def _override(document: Document, override: str) -> None:
     parts = re.findall(r'"([^"]+)"|([^."]+)', key)
     path = [quoted or (int(plain) if plain.isdecimal() else plain) for quoted, plain in parts]
     if not (equals and path and text.strip()):
-        raise RecipeError(f"{place}: write KEY=VALUE, such as passes.0.sparsity=0.8 or gates.max_drop_points=1")
+        raise RecipeError(f"{place}: write KEY=VALUE, such as passes.0.calibration.images=256 or gates.max_drop_points=1")
     entries = document.value.get("passes") if isinstance(document.value, dict) else None
     if path[0] == "passes" and len(path) > 2 and isinstance(entries, list) and path[1] in range(len(entries)):
         index = int(path[1])

@@ -54,13 +54,14 @@ def compressed_files(module: nn.Module, architecture: Architecture) -> tuple[byt
     return weights, to_sealed_json(payload).encode()
 
 
-def load_compressed(directory: Path) -> tuple[nn.Module, Architecture]:
+def load_compressed(directory: Path | str) -> tuple[nn.Module, Architecture]:
     """Return the compressed model, rebuilt and in eval mode, and its architecture.
 
     Raises:
         CheckpointError: A file is missing, was changed since it was written, or another version of tinyml wrote it.
         ModelError: The factory that the model is built from is not there.
     """
+    directory = Path(directory)
     text, weights = _read(directory / ARCHITECTURE_NAME), _read(directory / WEIGHTS_NAME)
     payload = from_sealed_json(_decoded(text, directory), source=directory / ARCHITECTURE_NAME, error=CheckpointError)
     if payload.pop(_WEIGHTS_KEY, None) != hashlib.sha256(weights).hexdigest():

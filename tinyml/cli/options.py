@@ -179,7 +179,7 @@ device = click.option(
     "--device", type=Device(), default="cpu", show_default=True, help="Where torch computes: cpu or cuda[:i]."
 )
 overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe's value: passes.0.sparsity=0.8."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe's value: passes.0.calibration.images=256."
 )
 model_args = click.option(
     "--model-args", type=JsonObject(), default="{}", help="Arguments of the model's factory: '{\"classes\": 6}'."

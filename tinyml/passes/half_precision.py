@@ -8,10 +8,15 @@ from torch import nn
 
 from tinyml.architecture import CaptureGraph, Edit, FoldBatchNorm, HalfPrecision
 from tinyml.errors import RecipeError, TinymlError
-from tinyml.graph.capture import capture, propagate_shapes
+from tinyml.graph.capture import LeftAlone, capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
 from tinyml.passes.base import Compressed, Context, Pass, Role
 
+ON_CPU = LeftAlone(
+    module="",
+    reason="onnxruntime's CPU provider computes most float16 operators in float32: the file is smaller, not faster; "
+    "half precision pays on a GPU",
+)
 LARGEST_HALF = float(torch.finfo(torch.float16).max)
 
 
@@ -42,7 +47,8 @@ class HalfPrecisionPass(Pass):
             fold(captured.graph_module, pairs)
             edits.append(FoldBatchNorm(pairs=tuple(pairs)))
         cast = HalfPrecision()
-        return model.edited(cast.apply(module), [*edits, cast])
+        on_cpu = context.target.provider == "CPUExecutionProvider"
+        return model.edited(cast.apply(module), [*edits, cast], [ON_CPU] if on_cpu else [])
 
     def ensures(self, before: Compressed, after: Compressed) -> None:
         """Check that no float32 parameter is left and that nothing overflowed."""

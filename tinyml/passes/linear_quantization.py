@@ -90,8 +90,10 @@ class LinearQuantization(Pass):
         names = [name for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)]
         for pattern in (*self.include, *self.exclude, *self.layers):
             if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
+                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
                 raise RecipeError(
-                    f"linear_quantization: pattern '{pattern}' matches no layer.{did_you_mean(pattern, names)}"
+                    f"linear_quantization: pattern '{pattern}' matches no layer.{did_you_mean(pattern, names)} "
+                    f"The layers are {shown}"
                 )
         if names and len(self._excluded(model.module)) == len(names):
             raise RecipeError("linear_quantization: include and exclude leave no layer to quantize; widen one of them")

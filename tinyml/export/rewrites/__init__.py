@@ -4,7 +4,7 @@ import onnx
 
 from tinyml.export.rewrites.constant_weights import transpose_constant_weights
 from tinyml.export.rewrites.integer_biases import quantize_biases
-from tinyml.export.rewrites.names import name_constants
+from tinyml.export.rewrites.names import name_constants, name_layers
 from tinyml.export.rewrites.pools import name_global_pools
 from tinyml.export.rewrites.rectifiers import remove_redundant_rectifiers
 from tinyml.export.rewrites.slices import join_slices
@@ -21,6 +21,7 @@ REWRITES = (
     quantize_biases,
     write_zero_points,
     remove_unused,
+    name_layers,
 )
 
 

@@ -1,9 +1,12 @@
-"""Give constants the names of the modules they belong to: `layer1.0.conv1.weight`, `..._quantized`, `..._scale`."""
+"""Give constants and nodes the names of their modules: `layer1.0.conv1.weight_quantized`, node `layer1.0.conv1`."""
 
 import re
 
 import onnx
 
+from tinyml.export.rewrites.index import GraphIndex
+
+_WEIGHT = re.compile(r"\.weight(_quantized)?$")
 _PATTERNS = (
     (re.compile(r"^(wrapped_network\.)+"), ""),  # what wraps a network (pixel input, half precision) calls it so
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.codes$"), r"\1.weight_quantized"),
@@ -29,3 +32,18 @@ def name_constants(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
+
+
+def name_layers(graph: onnx.GraphProto) -> None:
+    """Name each node with a weight after its module; the second call of a module gets `_2`, and so on."""
+    index = GraphIndex(graph)
+    taken: dict[str, int] = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" or len(node.input) < 2:
+            continue
+        source = index.dequantizer(node.input[1])
+        weight = source.input[0] if source is not None else node.input[1]
+        if weight in index.constants and _WEIGHT.search(weight):
+            name = _WEIGHT.sub("", weight)
+            taken[name] = taken.get(name, 0) + 1
+            node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
