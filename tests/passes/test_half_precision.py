@@ -85,3 +85,13 @@ def test_weights_that_overflow_when_norms_are_folded_break_the_promise():
 def test_a_parameter_left_in_float_breaks_the_promise(pair):
     with pytest.raises(TinymlError, match=r"left stem\.weight as torch\.float32"):
         STEP.ensures(pair[0], pair[0])
+
+
+@pytest.mark.parametrize(("target", "said"), [("x86-vnni", ["not faster"]), ("cuda", [])], ids=["CPU", "GPU"])
+def test_on_a_cpu_the_pass_says_that_the_file_is_not_faster(target: str, said: list[str]):
+    model, context = (
+        uncompressed(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8)),
+        random_context((3, 8, 8), target=target),
+    )
+    left = HalfPrecisionPass().apply(model, context).left_alone
+    assert [word in item.reason for item, word in zip(left, said, strict=True)] == [True] * len(said)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tinyml.export.rewrites.names import name_constants
+from tinyml.export.rewrites.names import name_constants, name_layers
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,27 @@ def test_a_name_that_is_taken_stays_as_exported(hand_made):
     made = hand_made(nodes, {"w": np.ones(4, np.float32), "wrapped_network.w": np.full(4, 3, np.float32)})
     assert made.outputs_kept_by(name_constants)
     assert [item.name for item in made.graph.initializer] == ["w", "wrapped_network.w"]
+
+
+def test_a_node_is_named_after_its_layer_and_the_calls_of_one_layer_are_numbered(hand_made):
+    nodes = [
+        helper.make_node("MatMul", ["input", "fc.weight"], ["y"], name="MatMul_0"),
+        helper.make_node("MatMul", ["y", "fc.weight"], ["z"], name="MatMul_1"),
+        helper.make_node("Relu", ["z"], ["output"], name="Relu_2"),
+    ]
+    made = hand_made(nodes, {"fc.weight": np.eye(4, dtype=np.float32)})
+    assert made.outputs_kept_by(name_layers)
+    assert [node.name for node in made.graph.node] == ["fc", "fc_2", "Relu_2"]
+
+
+def test_an_integer_layer_is_named_after_the_layer_of_its_codes(hand_made):
+    nodes = [
+        helper.make_node(
+            "DequantizeLinear", ["fc.weight_quantized", "fc.weight_scale"], ["w"], name="DequantizeLinear_0"
+        ),
+        helper.make_node("MatMul", ["input", "w"], ["output"], name="MatMul_1"),
+    ]
+    codes = {"fc.weight_quantized": np.eye(4, dtype=np.int8), "fc.weight_scale": np.float32(0.5)}
+    made = hand_made(nodes, codes)
+    assert made.outputs_kept_by(name_layers)
+    assert [node.name for node in made.graph.node] == ["DequantizeLinear_0", "fc"]
