@@ -96,9 +96,9 @@ def test_calibration_never_touches_the_test_split():
 
 
 def test_the_score_of_a_classification_is_right_or_wrong_for_each_example():
-    logits = np.array([[0, 1, 0], [2, 1, 0], [0, np.nan, 0]])
-    scores = pixel_task().score(logits, np.array([1, 1, 1]), np.zeros((3, 3, 4, 5)))
-    assert scores.tolist() == [True, False, False]
+    logits = np.array([[0, 1, 0], [2, 1, 0], [0, np.nan, 0], [np.inf, 0, 0]])
+    scores = pixel_task().score(logits, np.array([1, 1, 1, 0]), np.zeros((4, 3, 4, 5)))
+    assert scores.tolist() == [True, False, False, False]
     assert pixel_task().score_name == "accuracy"
 
 

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from tinyml.errors import CheckpointError, TinymlError
+from tinyml.measure import profile
 from tinyml.measure.network import read_network
 from tinyml.measure.profile import describe_layers, profile_file
 from tinyml.runtime.node_profile import NodeTime, RuntimeProfile
@@ -58,3 +60,13 @@ def test_a_real_profile_accounts_for_every_convolution(which, request):
     profile = profile_file(request.getfixturevalue(which), runs=3)
     assert {layer.operator: layer.runs_as for layer in profile.layers}["Conv"] in ("Conv", "QLinearConv", "FusedConv")
     assert json.loads(json.dumps(profile.to_json()))["threads"] == 1
+
+
+def test_a_file_that_fails_while_it_is_profiled_was_not_refused(convolution, monkeypatch):
+    def failing(*given, **settings):
+        raise CheckpointError("it failed on a later input")
+
+    monkeypatch.setattr(profile, "profile_nodes", failing)
+    with pytest.raises(TinymlError, match="a later input") as raised:
+        profile_file(convolution)
+    assert raised.value.exit_code == 1

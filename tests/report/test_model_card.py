@@ -8,6 +8,7 @@ import pytest
 from tinyml.report.comparison import Comparison
 from tinyml.report.model_card import fenced, plain, render_model_card
 from tinyml.report.report import LeftAlone, Report
+from tinyml.verification.agreement import SAME_ANSWER
 from tinyml.verification.check import Check
 
 
@@ -34,7 +35,7 @@ def test_it_holds_the_recipe_the_program_and_the_command(report: Report) -> None
 
 @pytest.mark.parametrize(("outcome", "said"), [("passed", "**Verified:**"), ("failed", "**Gate missed:**")])
 def test_it_says_whether_to_ship_the_file(report: Report, outcome: str, said: str) -> None:
-    check = Check(name="a", value="1", outcome="passed" if outcome == "passed" else "failed")
+    check = Check(name=SAME_ANSWER, value="1", outcome="passed" if outcome == "passed" else "failed")
     assert said in render_model_card(replace(report, verification=(check,)))
 
 

@@ -11,6 +11,7 @@ from tinyml.report.comparison import Comparison, compare_measurements
 from tinyml.report.line_chart import LineChart, Series
 from tinyml.report.page import render_page
 from tinyml.report.report import LayerCost, LayerRow, LedgerRow, LeftAlone, Report
+from tinyml.verification.agreement import SAME_ANSWER
 from tinyml.verification.check import Check
 
 VOID = {"meta", "br", "rect", "path", "circle", "link", "img", "hr"}
@@ -91,7 +92,8 @@ def test_hostile_names_stay_text(report: Report) -> None:
 @pytest.mark.parametrize(
     ("checks", "headline"),
     [
-        ((Check(name="a", value="1", outcome="passed"),), "Verified."),
+        ((Check(name=SAME_ANSWER, value="1", outcome="passed"),), "Verified."),
+        ((Check(name="a", value="1", outcome="passed"),), "Not verified."),
         (
             (Check(name="a", value="1", outcome="passed"), Check(name="b", value="2", outcome="failed")),
             "Gate missed.",
@@ -99,7 +101,7 @@ def test_hostile_names_stay_text(report: Report) -> None:
         ((Check(name="a", value="1", outcome="noted"),), "Not verified."),
         ((), "Not verified."),
     ],
-    ids=["all passed", "one failed", "only notes", "no checks"],
+    ids=["it agrees", "nothing was compared", "one failed", "only notes", "no checks"],
 )
 def test_the_headline_says_whether_to_ship_it(report: Report, checks: tuple[Check, ...], headline: str) -> None:
     assert f"<strong>{headline}</strong>" in render_page(replace(report, verification=checks))

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from tinyml.measure.measurement import Measurement
 from tinyml.report.comparison import compare_measurements
-from tinyml.report.report import LayerCost, LayerRow
-from tinyml.report.tables import comparison_table, layer_table, verification_table
+from tinyml.report.tables import comparison_table, verification_table
 from tinyml.verification.check import Check
 
 Sizes = Callable[[float], dict[str, Measurement]]
@@ -45,9 +44,3 @@ def test_only_checks_that_were_not_passed_are_explained() -> None:
     text = shown(verification_table(rows))
     assert "fine" not in text
     assert "FAILED  broken" in text
-
-
-def test_what_a_layer_costs_and_what_is_not_known() -> None:
-    row = LayerRow(name="conv1", kind="Conv", shape=(16, 32, 32), after=LayerCost(macs=442368, stored="int8"))
-    line = shown(layer_table([row])).splitlines()[-1]
-    assert line.split() == ["conv1", "Conv", "16", "x", "32", "x", "32", "int8", "-", "442,368", "-", "-"]

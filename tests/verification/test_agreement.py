@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyml.verification.agreement import AGREEMENT, Reference, agreement_checks
+from tinyml.verification.agreement import AGREEMENT, AGREEMENT_CHECKS, Reference, agreement_checks
 from tinyml.verification.check import Check
 
 
@@ -78,6 +78,34 @@ def test_the_largest_difference_is_demanded_of_float32_alone(precision, differen
     )
     assert check is not None
     assert (check.outcome, check.value.split()[0]) == (outcome, f"{difference / 10:.2e}")
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "outcome"),
+    [
+        pytest.param("float16", 0.019, "passed", id="half within a fiftieth"),
+        pytest.param("float16", 0.021, "failed", id="half beyond it"),
+        pytest.param("int8", 0.09, "passed", id="int8 within a tenth"),
+        pytest.param("int8", 0.11, "failed", id="int8 beyond it"),
+    ],
+)
+@pytest.mark.parametrize("kind", [{"real": False}, {"classification": False}], ids=["random inputs", "reconstruction"])
+def test_without_answers_to_count_the_root_mean_square_is_bounded(precision, share, outcome, kind) -> None:
+    outputs = np.array([[3, 0], [0, 4]], np.float32)  # norm 5
+    file = outputs + np.array([[0, 5 * share], [0, 0]], np.float32)
+    check = check_named(
+        agreement_checks(reference(outputs, **kind), file, precision, None), "root-mean-square difference"
+    )
+    assert check is not None
+    assert (check.outcome, check.value) == (outcome, f"{share:.2e} of the outputs")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("kind", [{}, {"real": False}, {"classification": False}], ids=["real", "random", "pictures"])
+def test_every_file_is_held_against_a_bound(precision, kind) -> None:
+    outputs = one_hot([0, 1])
+    checks = agreement_checks(reference(outputs, **kind), outputs, precision, None)
+    assert any(check.outcome == "passed" for check in checks if check.name in AGREEMENT_CHECKS)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

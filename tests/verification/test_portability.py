@@ -59,8 +59,13 @@ def test_large_weights_in_different_channels_are_no_pair(quantized_graph, operat
 def test_a_file_beyond_the_bound_is_noted_where_the_target_does_not_demand_it(quantized_graph) -> None:
     check = portability_check(model(quantized_graph, "Conv", {}, codes(127, 127)).graph, demanded=False)
     assert check.outcome == "noted"
-    assert "Refused as portable" in check.explanation
+    assert check.explanation.startswith("Not portable: refused as portable to every CPU, because on x86 without VNNI")
     assert "up to 254 (w)" in check.value
+
+
+def test_a_file_beyond_the_bound_that_is_demanded_is_refused(quantized_graph) -> None:
+    check = portability_check(model(quantized_graph, "Conv", {}, codes(127, 127)).graph, demanded=True)
+    assert (check.outcome, check.explanation.startswith("Refused as portable: ")) == ("failed", True)
 
 
 def test_the_worst_layer_is_named(quantized_graph) -> None:

@@ -87,45 +87,19 @@ def _write(output: Path, facts: dict[str, object]) -> None:
 
 
 def _print(results: Measurements) -> None:
-    """Print a row for each metric and a column for each file, then what the A/A control says."""
-    from tinyml.cli.console import print_table
+    """Print the table that a report has, then how it was timed and what the A/A control says."""
     from tinyml.cli.console import results as console
-    from tinyml.measure import METRICS, verdict
-    from tinyml.measure.wording import spoken, spoken_difference
+    from tinyml.report.comparison import compare_measurements
+    from tinyml.report.tables import comparison_table
 
     baseline, *_ = results
-    rows = []
-    for metric, row in METRICS.items():
-        if metric == "latency_ratio" or metric not in results[baseline]:
-            continue
-        rows.append([row.label, *(spoken(entries[metric]) for entries in results.values())])
-        if metric == "accuracy" and len(results) > 1:
-            others = [entries["accuracy_difference"] for name, entries in results.items() if name != baseline]
-            rows.append(["accuracy, difference", "baseline", *map(spoken_difference, others)])
-        if metric == "latency_ms":
-            rows += [
-                [f"latency, {tail}", *(_tail(entries["latency_ms"].details, tail) for entries in results.values())]
-                for tail in ("p90", "p99")
-            ]
-            speeds = [verdict(entries["latency_ratio"]) for name, entries in results.items() if name != baseline]
-            rows.append(["speed", "baseline", *speeds])
-    print_table(["metric", *results], rows, right=list(results))
+    console().print(comparison_table(compare_measurements(results)))
     ratio, times = results[baseline]["latency_ratio"], results[baseline]["latency_ms"].details
     console().print(
         f"A/A control: the baseline against its own copy {ratio.value:.3f}x; ratios from "
         f"{ratio.details['band_low']:.3f} to {ratio.details['band_high']:.3f} are noise.\n"
         f"Batch {times['batch']}, {times['threads']} thread(s), inputs: {times['inputs']}, "
-        f"{results[baseline]['latency_ms'].n} samples each, interleaved; brackets are 95 % intervals.\n"
+        f"{results[baseline]['latency_ms'].n} samples each, interleaved; ranges are 95 % intervals.\n"
         f"{times['cpu']}, onnxruntime {times['onnxruntime']}, {times['provider']}.",
         markup=False,
     )
-    for name, entries in results.items():
-        left_out = [f"{entry.metric}: {words}" for entry in entries.values() for words in entry.not_counted]
-        if left_out:
-            console().print(f"Not counted in {name}: {'; '.join(left_out)}", markup=False)
-
-
-def _tail(details: object, tail: str) -> str:
-    """Return a percentile in words; it is missing where there were too few samples."""
-    value = details.get(f"{tail}_ms") if isinstance(details, dict) else None
-    return f"{value:.3f} ms" if isinstance(value, float) else "too few samples"

@@ -125,7 +125,7 @@ def _show_notes(notes: Iterable[str]) -> None:
 def _print(result: Profile, name: str, extra: dict[str, object]) -> None:
     """Print a row for each layer, then the sums and what could not be attributed."""
     from tinyml.cli.console import print_table
-    from tinyml.measure.wording import spoken_bytes
+    from tinyml.report.units import bytes_text
 
     whole = sum(layer.latency_ms for layer in result.layers) or 1.0
     rows = [
@@ -135,7 +135,7 @@ def _print(result: Profile, name: str, extra: dict[str, object]) -> None:
             "x".join(map(str, layer.output_shape)) or "unknown",
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.macs:,}" if layer.macs else "",
-            spoken_bytes(layer.activation_bytes),
+            bytes_text(layer.activation_bytes),
             f"{layer.latency_ms:.3f}" if layer.runs_as else "fused",
             f"{100 * layer.latency_ms / whole:.0f} %" if layer.runs_as else "",
             layer.runs_as,

@@ -163,14 +163,14 @@ class Task:
             inputs: what the network was given; only a reconstruction is compared with it.
 
         Returns:
-            Classification: bool (N,), whether each example is right (an example with a NaN output is not).
+            Classification: bool (N,), whether each example is right (one with a NaN or infinite output is not).
             Reconstruction: float64 () with the ROC AUC of the mean squared error of each example.
 
         Raises:
             DataError: where the AUC is not defined.
         """
         if self.kind == "classification":
-            return np.asarray((outputs.argmax(axis=1) == y) & ~np.isnan(outputs).any(axis=1))
+            return np.asarray((outputs.argmax(axis=1) == y) & np.isfinite(outputs).all(axis=1))
         return np.asarray(roc_auc(reconstruction_errors(outputs, inputs), y))
 
 

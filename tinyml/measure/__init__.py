@@ -1,6 +1,5 @@
 """What a file costs and how good it is: measured on the ONNX file that ships, in the runtime it ships to."""
 
-from tinyml.measure.latency import verdict
 from tinyml.measure.measurement import Measurement, Measurements, from_json, to_json
 from tinyml.measure.suite import measure, measure_files
 from tinyml.measure.table import METRICS, Metric
@@ -14,5 +13,4 @@ __all__ = [
     "measure",
     "measure_files",
     "to_json",
-    "verdict",
 ]

@@ -44,15 +44,14 @@ def score(session: Session, task: Task, progress: Progress) -> Scores:
     """
     name, split = evaluation_split(task)
     right, not_finite = [], 0
-    for _, y, outputs in _outputs(session, task, split, progress):
+    for x, y, outputs in _outputs(session, task, split, progress):
         if outputs.ndim != 2 or (task.classes and outputs.shape[1] != len(task.classes)):
             raise DataError(
                 f"{session.source} gives outputs {outputs.shape[1:]}; the task '{task.name}' has {len(task.classes)} "
                 f"classes."
             )
-        finite = np.isfinite(outputs).all(axis=1)
-        right.append((outputs.argmax(axis=1) == y) & finite)
-        not_finite += int((~finite).sum())
+        right.append(task.score(outputs, y, x))
+        not_finite += int((~np.isfinite(outputs).all(axis=1)).sum())
     return Scores(right=np.concatenate(right), not_finite=not_finite, source=_source(task, name, split))
 
 

@@ -120,15 +120,17 @@ def latency_ms(run: LatencyRun) -> Measurement:
 def latency_ratio(run: LatencyRun) -> Measurement:
     """Return the baseline's median over this network's: 1.5 is 1.5 times as fast. `details` says whether it is noise.
 
-    For the baseline it is the A/A control: the same file timed twice, which tells how far from 1 noise alone gets.
+    For the baseline it is the A/A control: the same file timed twice, which tells how far from 1 noise alone gets;
+    `samples` are then the copy's times in ms, in the order of the rounds. Every other ratio is of samples that the two
+    `latency_ms` keep.
     """
     control, control_interval = ratio_of_medians(run.baseline, run.control)
     if run.is_baseline:
         value, interval = control, control_interval
-        words = "A/A control"
+        words, samples = "A/A control", run.control.samples_ms
     else:
         value, interval = ratio_of_medians(run.baseline, run.times)
-        words = judge(interval, control_interval)
+        words, samples = judge(interval, control_interval), None
     band = noise_band(control_interval)
     return Measurement(
         metric="latency_ratio",
@@ -136,6 +138,7 @@ def latency_ratio(run: LatencyRun) -> Measurement:
         unit="x",
         interval=interval,
         n=run.times.samples_ms.size,
+        samples=() if samples is None else tuple(samples.ravel().tolist()),
         details={"verdict": words, "control": control, "band_low": band[0], "band_high": band[1]},
     )
 
@@ -154,14 +157,6 @@ def judge(
     if interval[0] > high:
         return "faster"
     return "slower" if interval[1] < low else "within the A/A band"
-
-
-def verdict(ratio: Measurement) -> str:
-    """Return "faster 1.52x [1.50, 1.55]", "slower 0.80x [...]" or "within the A/A band" for a `latency_ratio`."""
-    words = str(ratio.details.get("verdict", ""))
-    if ratio.interval is None or words == "within the A/A band":
-        return words
-    return f"{words} {ratio.value:.2f}x [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
 
 
 def _settings(candidates: int) -> TimerSettings:

@@ -99,10 +99,6 @@ class Network:
         """Return the node that makes a tensor; None for inputs and initializers."""
         return self._producers.get(name)
 
-    def is_initializer(self, name: str) -> bool:
-        """Return whether a tensor is stored in the file as it is."""
-        return name in self._initializers
-
     def is_constant(self, name: str) -> bool:
         """Return whether a tensor depends on no input: it is stored, or computed from what is stored."""
         if name not in self._constant:

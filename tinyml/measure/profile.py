@@ -14,6 +14,7 @@ from tinyml.measure.network import Network, read_network
 from tinyml.measure.operators import FUSED_OR_IN_PLACE
 from tinyml.measure.parameters import node_parameters
 from tinyml.measure.storage import Storage
+from tinyml.measure.under_way import failures_under_way
 from tinyml.runtime.node_profile import NodeTime, RuntimeProfile, original_names, profile_nodes
 from tinyml.runtime.session import CPU, open_session
 
@@ -97,12 +98,14 @@ def profile_file(
         seed: of the inputs drawn.
 
     Raises:
-        CheckpointError, TargetError, DataError, UsageError: as `tinyml.measure.measure_files`.
+        CheckpointError, TargetError, DataError, UsageError, TinymlError: as `tinyml.measure.measure_files`.
     """
     network = read_network(path, input_shape)
     session = open_session(path, provider=provider, threads=threads)
     inputs = input_stream(session, task=task, input_shape=input_shape, batch=1, seed=seed)
-    times = profile_nodes(path, inputs, runs=runs, provider=provider, threads=threads)
+    session.run(inputs[0])
+    with failures_under_way():
+        times = profile_nodes(path, inputs, runs=runs, provider=provider, threads=threads)
     return describe_layers(network, times, threads=threads, provider=provider)
 
 

@@ -30,11 +30,6 @@ _RESAMPLES: Final = 2000
 _BLOCK_OF_RESAMPLES: Final = 250
 
 
-def samples_needed(percent: int) -> int:
-    """Return how many samples a percentile (50, 90 or 99) must have before it is reported."""
-    return _SAMPLES_NEEDED[percent]
-
-
 def percentiles(samples: NDArray[np.float64]) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the percentiles p50, p90 and p99 that the samples are enough for, and a sentence for each other."""
     enough = [percent for percent, needed in _SAMPLES_NEEDED.items() if samples.size >= needed]

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from tinyml.data.task import Task
 from tinyml.errors import UsageError
 from tinyml.measure.accuracy import Scores, score
 from tinyml.measure.inputs import evaluation_split, input_stream
-from tinyml.measure.latency import Contender, LatencyRun, run_latency
+from tinyml.measure.latency import Contender, run_latency
 from tinyml.measure.measurement import Measurement, Measurements
 from tinyml.measure.network import read_network
 from tinyml.measure.table import METRICS, Subject
+from tinyml.measure.under_way import failures_under_way
 from tinyml.progress import Progress, Silent
 from tinyml.runtime.session import CPU, Session, open_session
 from tinyml.runtime.timer import TimerSettings
@@ -87,35 +91,50 @@ def measure_files(
         CheckpointError: a file is missing, damaged or not ONNX.
         TargetError: the provider is not here, or a file is too new for this onnxruntime.
         DataError: the task does not fit a file.
+        TinymlError: a file that ran on its first input failed on a later one.
     """
     if not files:
         raise UsageError("There is nothing to measure; give one or more ONNX files or run directories.")
     progress = progress or Silent()
     networks = {name: read_network(path, input_shape) for name, path in files.items()}
     sessions = {name: open_session(path, provider=provider, threads=threads) for name, path in files.items()}
-    scores: dict[str, Scores] = {}
-    if task is not None and task.kind == "classification":
-        scores = {name: score(session, task, progress) for name, session in sessions.items()}
-    latencies = _time(
-        files, sessions, task=task, input_shape=input_shape, batch=batch, seed=seed, progress=progress,
-        settings=settings, provider=provider,
-    )  # fmt: skip
     first = next(iter(files))
-    return {
-        name: measure_subject(
-            Subject(
-                network=networks[name],
-                session=sessions[name],
-                latency=latencies[name],
-                task=task,
-                scores=scores.get(name),
-                baseline_scores=scores.get(first) if name != first else None,
-                seed=seed,
-                progress=progress,
-            )
-        )
-        for name in files
+    control = open_session(files[first], provider=provider, threads=threads)
+    contenders = {
+        name: _run_once(session, input_stream(session, task=task, input_shape=input_shape, batch=batch, seed=seed))
+        for name, session in sessions.items()
     }
+    with failures_under_way():
+        scores = _scores(sessions, task, progress)
+        latencies = run_latency(
+            contenders, control, inputs_are=_words(task), seed=seed, settings=settings, progress=progress
+        )
+        subjects = {
+            name: Subject(
+                network=networks[name], session=session, latency=latencies[name], task=task, scores=scores.get(name),
+                baseline_scores=scores.get(first) if name != first else None, seed=seed, progress=progress,
+            )
+            for name, session in sessions.items()
+        }  # fmt: skip
+        return {name: measure_subject(subject) for name, subject in subjects.items()}
+
+
+def _run_once(session: Session, inputs: list[NDArray[Any]]) -> Contender:
+    """Return what is to be timed, once it ran on its first input: what it refuses is refused before work begins."""
+    session.run(inputs[0])
+    return Contender(session=session, inputs=inputs)
+
+
+def _scores(sessions: Mapping[str, Session], task: Task | None, progress: Progress) -> dict[str, Scores]:
+    """Return which examples each classifier gets right; nothing without a task of classification."""
+    if task is None or task.kind != "classification":
+        return {}
+    return {name: score(session, task, progress) for name, session in sessions.items()}
+
+
+def _words(task: Task | None) -> str:
+    """Return what the timed inputs are, in words."""
+    return "random" if task is None else f"{evaluation_split(task)[0]} examples of {task.name}"
 
 
 def measure_subject(subject: Subject) -> dict[str, Measurement]:
@@ -124,29 +143,3 @@ def measure_subject(subject: Subject) -> dict[str, Measurement]:
     if subject.baseline_scores is not None:
         kinds.add("paired classification")
     return {name: row.measure(subject) for name, row in METRICS.items() if row.needs in kinds}
-
-
-def _time(
-    files: Mapping[str, Path],
-    sessions: Mapping[str, Session],
-    *,
-    task: Task | None,
-    input_shape: tuple[int, ...],
-    batch: int,
-    seed: int,
-    progress: Progress,
-    settings: TimerSettings | None,
-    provider: str,
-) -> dict[str, LatencyRun]:
-    """Return the times of all files, from one interleaved run with a second session of the first file as control."""
-    first = next(iter(files))
-    control = open_session(files[first], provider=provider, threads=sessions[first].threads)
-    contenders = {
-        name: Contender(
-            session=session,
-            inputs=input_stream(session, task=task, input_shape=input_shape, batch=batch, seed=seed),
-        )
-        for name, session in sessions.items()
-    }
-    inputs_are = "random" if task is None else f"{evaluation_split(task)[0]} examples of {task.name}"
-    return run_latency(contenders, control, inputs_are=inputs_are, seed=seed, settings=settings, progress=progress)

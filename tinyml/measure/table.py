@@ -50,14 +50,12 @@ class Metric:
     """A row of the table.
 
     Attributes:
-        label: what a person reads.
         unit: unit of the values.
         better: which way is better; "neither" for facts.
         measure: measures a subject.
         needs: "file", or the kind of task that must be there; "paired classification" wants a baseline, too.
     """
 
-    label: str
     unit: str
     better: Literal["lower", "higher", "neither"]
     measure: Callable[[Subject], Measurement]
@@ -80,47 +78,47 @@ def _made(scores: Scores | None) -> Scores:
 
 METRICS: Final[dict[str, Metric]] = {
     "accuracy": Metric(
-        label="accuracy", unit="share", better="higher", needs="classification",
+        unit="share", better="higher", needs="classification",
         measure=lambda subject: accuracy(_made(subject.scores)),
     ),
     "accuracy_difference": Metric(
-        label="accuracy against the baseline", unit="share", better="higher", needs="paired classification",
+        unit="share", better="higher", needs="paired classification",
         measure=lambda subject: accuracy_difference(_made(subject.baseline_scores), _made(subject.scores)),
     ),
     "auc": Metric(
-        label="area under the ROC curve", unit="share", better="higher", needs="reconstruction",
+        unit="share", better="higher", needs="reconstruction",
         measure=lambda subject: area_under_curve(subject.session, _task(subject), subject.progress, subject.seed),
     ),
     "latency_ms": Metric(
-        label="latency, median", unit="ms", better="lower",
+        unit="ms", better="lower",
         measure=lambda subject: latency_ms(subject.latency),
     ),
     "latency_ratio": Metric(
-        label="speed against the baseline", unit="x", better="higher",
+        unit="x", better="higher",
         measure=lambda subject: latency_ratio(subject.latency),
     ),
     "macs": Metric(
-        label="multiply-adds", unit="MACs", better="lower",
+        unit="MACs", better="lower",
         measure=lambda subject: macs(subject.network),
     ),
     "parameters": Metric(
-        label="parameters", unit="parameters", better="lower",
+        unit="parameters", better="lower",
         measure=lambda subject: parameters(subject.network),
     ),
     "parameters_nonzero": Metric(
-        label="parameters that are not zero", unit="parameters", better="lower",
+        unit="parameters", better="lower",
         measure=lambda subject: parameters_nonzero(subject.network),
     ),
     "peak_activation_bytes": Metric(
-        label="peak activation memory (estimated)", unit="bytes", better="lower",
+        unit="bytes", better="lower",
         measure=lambda subject: peak_activation_bytes(subject.network),
     ),
     "size_bytes": Metric(
-        label="file size", unit="bytes", better="lower",
+        unit="bytes", better="lower",
         measure=lambda subject: size_bytes(subject.network),
     ),
     "size_gzip_bytes": Metric(
-        label="file size, gzip", unit="bytes", better="lower",
+        unit="bytes", better="lower",
         measure=lambda subject: size_gzip_bytes(subject.network),
     ),
 }  # fmt: skip

@@ -52,7 +52,7 @@ class Change:
 
 
 NO_CHANGE: Final = Change()
-# In the order of the table. A metric that is not here comes behind them, called as measure's table calls it.
+# In the order of the table. A metric that is not here comes behind them, called by its name in words.
 WORDINGS: Final = {
     "accuracy": Wording(label="Accuracy"),
     "auc": Wording(label="Area under ROC curve"),
@@ -68,7 +68,6 @@ WORDINGS: Final = {
 MEASURED_CHANGES: Final = {
     "latency_ms": "latency_ratio",
     "accuracy": "accuracy_difference",
-    "auc": "auc_difference",
 }
 _NOISE: Final = "within the A/A band"
 
@@ -77,7 +76,7 @@ def wording(metric: str) -> Wording:
     """Return how the metric is called."""
     if metric in WORDINGS:
         return WORDINGS[metric]
-    return Wording(label=METRICS[metric].label if metric in METRICS else metric.replace("_", " "))
+    return Wording(label=metric.replace("_", " "))
 
 
 def measured_change(metric: str, subject: Mapping[str, Measurement]) -> Measurement | None:

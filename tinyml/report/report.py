@@ -7,6 +7,7 @@ from typing import Literal, final
 from tinyml.analysis.weights import HistogramPair
 from tinyml.report.comparison import Comparison
 from tinyml.report.line_chart import LineChart
+from tinyml.verification.agreement import AGREEMENT_CHECKS
 from tinyml.verification.check import Check
 
 
@@ -172,8 +173,8 @@ class Report:
 
     @property
     def verdict(self) -> Literal["verified", "gate missed", "not verified"]:
-        """Whether the file agrees with the model that was trained; "not verified" where nothing was checked."""
+        """Whether the file agrees with the model that was trained; "not verified" where no comparison had a bound."""
         if self.failed:
             return "gate missed"
-        passed = any(row.outcome == "passed" for row in self.verification)
-        return "verified" if passed else "not verified"
+        agreed = any(row.outcome == "passed" and row.name in AGREEMENT_CHECKS for row in self.verification)
+        return "verified" if agreed else "not verified"

@@ -1,7 +1,6 @@
 """Small pieces of SVG: text, boxes, paths, axes, and the frame and colours that all figures share.
 
-A figure names its colours by CSS class, so that one style sheet serves light and dark pages. Inside a page the style
-sheet stands once; `standalone` puts it into a figure that becomes a file of its own.
+A figure names its colours by CSS class, so that one style sheet, which stands once in the page, serves light and dark.
 """
 
 import math
@@ -36,7 +35,6 @@ FIGURE_STYLE: Final = """
     for number in range(1, 7)
 )
 _CHARACTER_WIDTH: Final = 6.5  # of 12 px text, on the wide side
-_NAMESPACE: Final = "http://www.w3.org/2000/svg"
 
 
 def number(value: float) -> str:
@@ -73,12 +71,6 @@ def figure(title: str, width: float, height: float, body: str) -> str:
     label = escape(title, quote=True)
     frame = f'viewBox="0 0 {number(width)} {number(height)}" style="max-width:{number(width * 1.25)}px"'
     return f'<svg class="figure" role="img" aria-label="{label}" {frame}>{body}</svg>'
-
-
-def standalone(svg: str) -> str:
-    """Return a figure as the content of an .svg file, with the colours inside it."""
-    head, _, rest = svg.partition(">")
-    return f'{head} xmlns="{_NAMESPACE}"><style>{FIGURE_STYLE}</style>{rest}\n'
 
 
 def shortened(content: str, width: float) -> str:

@@ -1,4 +1,4 @@
-"""Tables for the terminal: before and after, the checks, the layers."""
+"""Tables for the terminal: before and after, the checks."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,8 +7,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyml.report.comparison import Cell, Comparison, ComparisonRow
-from tinyml.report.report import LayerRow
-from tinyml.report.units import bytes_text, count_text, milliseconds_text
 from tinyml.verification.check import Check
 
 _STYLES: Final = {"better": "green", "worse": "yellow", "same": "", "unknown": ""}
@@ -40,28 +38,6 @@ def verification_table(checks: Sequence[Check]) -> Table:
         word, style = _OUTCOMES[row.outcome]
         why = "" if row.outcome == "passed" else row.explanation
         table.add_row(Text(row.name), Text(row.value), Text(row.bound), Text(word, style=style), Text(why))
-    return table
-
-
-def layer_table(layers: Sequence[LayerRow]) -> Table:
-    """Return the layers of the file that ships, with what each costs."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("layer", "operator", "output", "weights"):
-        table.add_column(heading)
-    for heading in ("parameters", "MACs", "activations", "latency"):
-        table.add_column(heading, justify="right")
-    for row in layers:
-        cost = row.after
-        table.add_row(
-            Text(row.name),
-            Text(row.kind),
-            shape_text(row.shape),
-            Text(cost.stored),
-            "-" if cost.parameters is None else count_text(cost.parameters),
-            "-" if cost.macs is None else count_text(cost.macs),
-            "-" if cost.activation_bytes is None else bytes_text(cost.activation_bytes),
-            "-" if cost.latency_ms is None else milliseconds_text(cost.latency_ms),
-        )
     return table
 
 

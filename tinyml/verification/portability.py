@@ -5,6 +5,7 @@ two weight codes of an output channel have |w_i| + |w_j| > 128. A trial on one m
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import onnx
 import torch
@@ -13,6 +14,9 @@ from onnx import numpy_helper
 from tinyml.export.rewrites.index import GraphIndex, attribute
 from tinyml.numerics.saturation import SAFE_PAIR_SUM, largest_pair_sum
 from tinyml.verification.check import Check
+
+_SATURATES: Final = "on x86 without VNNI pairs of products can saturate 16 bits"
+_CURE: Final = "for every CPU compress with --target x86-avx2 and weight_range: target"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +56,19 @@ def portability_check(graph: onnx.GraphProto, *, demanded: bool) -> Check:
     worst = max(pair_sums(graph), key=lambda pair: pair.largest)
     safe = worst.largest <= SAFE_PAIR_SUM
     where = "" if safe else f" ({worst.weight})"
+    if safe:
+        explanation = "Static bound: no pair of products saturates 16 bits on x86 without VNNI."
+    elif demanded:
+        explanation = f"Refused as portable: {_SATURATES}. It is meant for CPUs with VNNI or ARM; {_CURE}."
+    else:
+        explanation = (
+            f"Not portable: refused as portable to every CPU, because {_SATURATES}. Right on CPUs with VNNI and on "
+            f"ARM; {_CURE}."
+        )
     return Check(
         name="int8 is right on every CPU",
         value=f"|w_i| + |w_j| up to {worst.largest}{where}",
         bound=f"<= {SAFE_PAIR_SUM}",
         outcome="passed" if safe else "failed" if demanded else "noted",
-        explanation="Static bound: no pair of products saturates 16 bits on x86 without VNNI."
-        if safe
-        else "Refused as portable: on x86 without VNNI pairs of products can saturate 16 bits. It is meant for CPUs "
-        "with VNNI or ARM; for every CPU compress with --target x86-avx2 and weight_range: target.",
+        explanation=explanation,
     )

@@ -1,5 +1,6 @@
 """Trials of int8 arithmetic: three runs of the file in the runtime, and the trained model with saturation emulated."""
 
+import logging
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tinyml.errors import TinymlError
+from tinyml.errors import CheckpointError, TinymlError
 from tinyml.layers.integer_layers import IntegerLayer, integer_layers
 from tinyml.layers.quantizers import ActivationQuantizer
 from tinyml.numerics.saturation import saturation_error
@@ -21,18 +22,36 @@ from tinyml.verification.check import Check, outcome
 THREE_RUNS = 0.99
 BATCH = 50
 
+logger = logging.getLogger(__name__)
 
-def three_runs(model: Path, inputs: NDArray[Any], default: NDArray[np.float32], *, threads: int) -> Check:
-    """Return whether the optimised session answers as the unoptimised and the slower exact one do, on this machine."""
-    plain = logits(open_session(model, threads=threads, optimized=False), inputs)
-    exact = logits(open_session(model, threads=threads, x64_quant_precision=True), inputs)
-    shares = [float((default.argmax(-1) == other.argmax(-1)).mean()) for other in (plain, exact)]
+
+def three_runs(
+    model: Path, inputs: NDArray[Any], default: NDArray[np.float32], *, threads: int, bound: float = THREE_RUNS
+) -> Check:
+    """Return whether the optimised session answers as the unoptimised and the slower exact one do, on this machine.
+
+    Args:
+        model: the ONNX file.
+        inputs: (N, ...) as the file takes them.
+        default: the optimised session's outputs, (N, classes).
+        threads: of every session.
+        bound: least share of equal answers.
+    """
+    runs = {"unoptimised": logits(open_session(model, threads=threads, optimized=False), inputs)}
+    try:
+        runs["with x64quantprecision"] = logits(open_session(model, threads=threads, x64_quant_precision=True), inputs)
+    except (
+        CheckpointError
+    ) as error:  # onnxruntime 1.31 breaks some files with signed activations in that mode, none else
+        logger.info("the session with x64quantprecision cannot run the file: %s", error)
+    shares = {name: float((default.argmax(-1) == other.argmax(-1)).mean()) for name, other in runs.items()}
     return Check(
-        name="three runs on this CPU",
-        value=f"{shares[0]:.2%} as unoptimised, {shares[1]:.2%} as with x64quantprecision",
-        bound=f">= {THREE_RUNS:.0%} each",
-        outcome=outcome(min(shares) >= THREE_RUNS),
-        explanation=f"Same answers of the optimised session and of two that cannot saturate, on {len(inputs)} inputs.",
+        name="three runs on this CPU" if len(runs) == 2 else "two runs on this CPU",
+        value=", ".join(f"{share:.2%} as {name}" for name, share in shares.items()),
+        bound=f">= {100 * bound:.4g}% each",
+        outcome=outcome(min(shares.values()) >= bound),
+        explanation=f"Same answers of the optimised session and of those that cannot saturate (onnxruntime's graph as "
+        f"written, and its slower exact kernels), on {len(inputs)} inputs.",
     )
 
 

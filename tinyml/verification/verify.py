@@ -12,7 +12,7 @@ from tinyml.target import Target
 from tinyml.verification.agreement import Precision, Reference, agreement_checks
 from tinyml.verification.check import Check, Verification, outcome
 from tinyml.verification.portability import is_quantized, portability_check
-from tinyml.verification.trials import three_runs
+from tinyml.verification.trials import THREE_RUNS, three_runs
 
 
 def verify_file(
@@ -21,6 +21,7 @@ def verify_file(
     reference: Reference | None,
     target: Target | None,
     agreement: float | None = None,
+    same_runs: float = THREE_RUNS,
     threads: int = 1,
 ) -> Verification:
     """Return the checks of the file; without a reference only its structure and the static bound are checked.
@@ -30,6 +31,7 @@ def verify_file(
         reference: inputs, and the trained model's answers to them.
         target: what the file was made for; None where that is not known.
         agreement: least share of equal answers, in place of the default of the file's precision.
+        same_runs: least share of equal answers of the file under three settings of the runtime.
         threads: of every session.
 
     Raises:
@@ -43,7 +45,7 @@ def verify_file(
         outputs = logits(open_session(path, provider=provider, threads=threads), reference.inputs)
         checks += agreement_checks(reference, outputs, precision_of(model), agreement)
         if quantized and provider == "CPUExecutionProvider" and reference.classification and reference.real:
-            checks.append(three_runs(path, reference.inputs, outputs, threads=threads))
+            checks.append(three_runs(path, reference.inputs, outputs, threads=threads, bound=same_runs))
     if quantized:
         demanded = target is not None and target.integer is not None and target.integer.weight_range == "reduced"
         checks.append(portability_check(model.graph, demanded=demanded))
