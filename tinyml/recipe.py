@@ -146,7 +146,9 @@ def _override(document: Document, override: str) -> None:
     parts = re.findall(r'"([^"]+)"|([^."]+)', key)
     path = [quoted or (int(plain) if plain.isdecimal() else plain) for quoted, plain in parts]
     if not (equals and path and text.strip()):
-        raise RecipeError(f"{place}: write KEY=VALUE, such as passes.0.calibration.images=256 or gates.max_drop_points=1")
+        raise RecipeError(
+            f"{place}: write KEY=VALUE, such as passes.0.calibration.images=256 or gates.max_drop_points=1"
+        )
     entries = document.value.get("passes") if isinstance(document.value, dict) else None
     if path[0] == "passes" and len(path) > 2 and isinstance(entries, list) and path[1] in range(len(entries)):
         index = int(path[1])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tinyml.data import load_task
-from tinyml.manifest import verify_manifest
+from tinyml.manifest import read_manifest, verify_manifest
+from tinyml.recipe import load_recipe
 
 Run = Callable[..., Any]
 
@@ -64,6 +65,8 @@ def test_a_missed_accuracy_budget_keeps_the_run_and_says_so(
     assert f"The run is kept in '{run}'" in told.err
     assert "gate missed" in (run / "history.jsonl").read_text()
     assert verify_manifest(run) == []
+    again = tinyml("verify", run)
+    assert (again.code, "accuracy budget" in again.err) == (3, True)
     resumed = tinyml("compress", digits_checkpoint, *own, "-o", run, "--resume")
     assert (resumed.code, resumed.err) == (3, told.err)
 
@@ -72,6 +75,24 @@ def test_random_weights_say_that_their_accuracy_means_nothing(tinyml: Run, tmp_p
     own = ("--model", "lenet-digits", "--recipe", "baseline", "-o", tmp_path / "run")
     told = tinyml("compress", "random", *own, "--dry-run")
     assert "the accuracy means nothing" in told.out
+
+
+@pytest.mark.parametrize("recipe", ["int8", "fp16"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_pass_that_must_not_follow_the_run_directory_is_refused_in_one_line(
+    tinyml: Run, int8_run: Path, tmp_path: Path, recipe: str, more: tuple[str, ...]
+) -> None:
+    own = ("--data", "digits", "--recipe", recipe, "-o", tmp_path / "run", *more)
+    told = tinyml("compress", int8_run, *own)
+    assert (told.code, told.err.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])
+    assert f"'{int8_run}' went through linear_quantization already" in told.err
+
+
+def test_the_seed_is_sealed_in_the_recipe(tinyml: Run, tmp_path: Path) -> None:
+    own = ("--model", "lenet-digits", "--recipe", "baseline", "-o", tmp_path / "run")
+    assert tinyml("compress", "random", *own, "--seed", "7").code == 0
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).seed == 7
+    assert read_manifest(tmp_path / "run").fields["seed"] == 7
 
 
 def test_a_dry_run_refuses_what_the_run_would_refuse(tinyml: Run, int8_run: Path, digits_checkpoint: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,13 @@ def test_it_goes_the_whole_way_and_can_be_made_again(
 ) -> None:
     quick = training.TrainingSettings(epochs=2)
     monkeypatch.setattr(training, "TrainingSettings", lambda: quick)
-    output = tmp_path / "runs" / "demo"
+    output = tmp_path / "my runs" / "demo"
     first = tinyml("demo", "-o", output, "--target", "x86-avx2")
     assert first.code == 0
     assert f"report: {output / 'report.html'}" in first.out.replace("\n", "")
     assert verify_manifest(output) == []
+    page = unescape((output / "report.html").read_text(encoding="utf-8"))
+    assert f"--data digits --recipe int8 --target x86-avx2 -o '{output}'" in page
     again = tinyml("demo", "-o", output, "--target", "x86-avx2", "--overwrite", "--json")
     assert (again.code, json.loads(again.out)["passed"]) == (0, True)
     assert sorted(path.name for path in output.parent.iterdir()) == ["demo", "demo-trained.safetensors"]

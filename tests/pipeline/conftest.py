@@ -18,6 +18,13 @@ def digits() -> Task:
     return load_task("digits")
 
 
+@pytest.fixture(scope="session")
+def small_digits(digits: Task) -> Task:
+    """The digits without their last rows and columns: 6x6 pixels."""
+    splits = {name: replace(split, x=split.x[:, :6, :6]) for name, split in digits.splits.items()}
+    return replace(digits, input_shape=(1, 6, 6), fingerprint="", **splits)  # type: ignore[arg-type]  # names of splits
+
+
 @pytest.fixture
 def job(digits: Task) -> MakeJob:
     """Return a function that makes a job on the digits with fresh weights, in int8, with some fields changed."""

@@ -4,10 +4,15 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 import tinyml
-from tinyml.errors import DataError, Refused, TargetError, TinymlError
+from tinyml.data import Split, Task
+from tinyml.errors import DataError, GateMissed, Refused, TargetError, TinymlError
+from tinyml.manifest import read_manifest
 from tinyml.pipeline import compress as public
 from tinyml.pipeline import verify_subject
 from tinyml.pipeline.compress import prepare
@@ -89,3 +94,51 @@ def test_a_refusal_that_comes_too_late_is_a_failure(job, tmp_path: Path, monkeyp
     with pytest.raises(TinymlError, match="is not finite") as caught:
         public(job(), tmp_path / "run")
     assert (type(caught.value), caught.value.exit_code) == (TinymlError, 1)
+
+
+class Rooted(nn.Module):
+    """Reconstructs images as the roots of negative numbers where they are bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(self.same.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sqrt(0.5 - self.same(x))
+
+
+@pytest.mark.parametrize(
+    "bright", [pytest.param(slice(None), id="every image"), pytest.param(1, id="one that is not verified")]
+)
+def test_a_reconstruction_that_is_not_finite_is_sealed_as_failed(job, tmp_path: Path, monkeypatch, bright) -> None:
+    monkeypatch.setattr("tinyml.pipeline.root.create_model", lambda *_: Rooted())
+    monkeypatch.setattr("tinyml.architecture.create_model", lambda *_: Rooted())
+    x = np.zeros((2000, 1, 4, 4), np.float32)
+    x[bright] = 1
+    test = Split(x=x, y=np.arange(2000) % 2, source="test")
+    task = Task(name="images", kind="reconstruction", input_shape=(1, 4, 4), classes=(), test=test)
+    outcome = public(job("baseline", task=task), tmp_path / "run")
+    failed = [check.name for check in outcome.verification.failed]
+    assert failed[-1] == "score"
+    assert "auc" not in outcome.measurements["model"]
+    with pytest.raises(GateMissed):
+        outcome.require_gates()
+    assert "NaN among 2000 scores" in (tmp_path / "run" / "history.jsonl").read_text()
+    assert [check.name for check in verify_subject(tmp_path / "run").failed][-1] == "score"
+
+
+def test_the_manifest_has_both_numbers_of_threads(job, tmp_path: Path) -> None:
+    public(job("baseline", task=None, threads=2), tmp_path / "run")
+    fields = read_manifest(tmp_path / "run").fields
+    assert (fields["threads"], fields["torch_threads"]) == (2, torch.get_num_threads())
+    assert "metrics" not in fields
+
+
+def test_the_trained_model_answers_the_sixteen_and_the_thousand_once_each(job, tmp_path: Path, monkeypatch) -> None:
+    asked = []
+    reference = import_module("tinyml.pipeline.reference")
+    answers = reference.answers
+    monkeypatch.setattr(reference, "answers", lambda module, x: asked.append(len(x)) or answers(module, x))
+    public(job("baseline"), tmp_path / "run")
+    assert asked == [16, 400]

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tinyml.checkpoint import load_compressed
+from tinyml.data import Task
 from tinyml.measure.measurement import Measurement, Measurements
-from tinyml.pipeline.gates import accuracy_check, saturation_check
+from tinyml.pipeline.gates import accuracy_check, saturation_check, score_checks
+from tinyml.pipeline.reference import reference_of
 
 
 def measured(before: float, after: float) -> Measurements:
@@ -38,6 +40,26 @@ def test_without_a_budget_there_is_no_check() -> None:
     assert accuracy_check(measured(0.9, 0.1), None) is None
 
 
-def test_a_file_within_the_bound_is_not_emulated(job, int8_run: Path) -> None:
+def test_a_file_within_the_bound_is_not_emulated(digits: Task, int8_run: Path) -> None:
     module, _ = load_compressed(int8_run)
-    assert saturation_check(int8_run / "model.onnx", module, job()) is None
+    reference = reference_of(module, digits, pixels=False, input_shape=(1, 8, 8))
+    assert saturation_check(int8_run / "model.onnx", module, digits, reference) is None
+
+
+SIZES: Measurements = {subject: {} for subject in ("baseline", "model")}
+
+
+@pytest.mark.parametrize(
+    ("measurements", "kind", "budget", "names"),
+    [
+        pytest.param(SIZES, None, None, [], id="no data"),
+        pytest.param(measured(0.9, 0.9), "classification", None, [], id="scored"),
+        pytest.param(measured(0.9, 0.9), "classification", 1.0, [("accuracy budget", "passed")], id="a budget"),
+        pytest.param(SIZES, "reconstruction", None, [("score", "failed")], id="no score"),
+        pytest.param(
+            SIZES, "classification", 1.0, [("score", "failed"), ("accuracy budget", "failed")], id="a budget, no score"
+        ),
+    ],
+)
+def test_a_score_that_could_not_be_measured_fails(measurements, kind, budget, names: list[tuple[str, str]]) -> None:
+    assert [(check.name, check.outcome) for check in score_checks(measurements, kind, budget)] == names

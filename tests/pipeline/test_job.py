@@ -25,7 +25,6 @@ def changes(job, **changed: object) -> set[str]:
         pytest.param({"input_shape": (1, 8, 8)}, "input shape", id="input shape"),
         pytest.param({"target": load_target("arm64")}, "target", id="target"),
         pytest.param({"task": None}, "data", id="no data"),
-        pytest.param({"seed": 1}, "seed", id="seed"),
         pytest.param({"threads": 2}, "threads", id="threads of the runtime"),
         pytest.param({"device": "cuda"}, "device", id="device"),
     ],
@@ -42,6 +41,13 @@ def test_the_fingerprint_is_that_of_the_same_job(job) -> None:
 def test_a_setting_of_a_pass_changes_the_recipe_alone(job) -> None:
     before, after = job().fingerprint(), job("int8", "passes.0.calibration.images=64").fingerprint()
     assert [name for name in before if before[name] != after[name]] == ["recipe"]
+
+
+def test_the_seed_is_the_recipes_and_changes_nothing_else(job) -> None:
+    seeded = job("int8", "seed=7")
+    before, after = job().fingerprint(), seeded.fingerprint()
+    assert seeded.seed == 7
+    assert [name for name in before if before[name] != after[name]] == ["seed"]
 
 
 def test_other_data_under_the_same_name_changes_the_data(job, digits: Task) -> None:
@@ -98,7 +104,11 @@ def test_a_budget_needs_test_data_of_a_classification(job, digits: Task) -> None
         job("int8", BUDGET, task=other).check()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_here_is_refused(job) -> None:
-    with pytest.raises(UsageError, match="use --device cpu"):
-        job(device="cuda").check()
+    with pytest.raises(UsageError, match="no device 'cuda:99' here; allowed: cpu"):
+        job(device="cuda:99").check()
+
+
+def test_data_with_nothing_to_measure_on_is_refused(job, digits: Task) -> None:
+    with pytest.raises(DataError, match="neither a test nor a validation split"):
+        job(task=replace(digits, test=None, validation=None, fingerprint="")).check()

@@ -33,18 +33,13 @@ def outcome(tmp_path: Path) -> Outcome:
 def seal(outcome: Outcome) -> None:
     outcome.path.mkdir()
     write_atomically(outcome.path / METRICS, json.dumps(to_json(outcome.measurements)).encode())
-    facts = facts_to_json(outcome.measurements, outcome.verification, outcome.left_alone)
+    facts = facts_to_json(outcome.verification, outcome.left_alone)
     write_manifest(outcome.path, fingerprint={}, fields=facts)
 
 
 def test_what_was_sealed_is_read_back_as_equal(outcome: Outcome) -> None:
     seal(outcome)
     assert read_outcome(outcome.path) == outcome
-
-
-def test_the_manifest_has_the_value_of_every_metric(outcome: Outcome) -> None:
-    facts = facts_to_json(outcome.measurements, outcome.verification, outcome.left_alone)
-    assert facts["metrics"] == {"baseline": {"size_bytes": 3.0}, "model": {"size_bytes": 3.0}}
 
 
 def test_a_directory_without_its_metrics_is_damaged(outcome: Outcome) -> None:

@@ -39,33 +39,34 @@ def mean_network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer)
 
 
-def test_the_reference_holds_normalised_test_images_and_answers_to_them(job, digits: Task, mean_network) -> None:
-    reference = reference_of(mean_network, job(), (1, 8, 8))
+def test_the_reference_holds_normalised_test_images_and_answers_to_them(digits: Task, mean_network) -> None:
+    reference = reference_of(mean_network, digits, pixels=False, input_shape=(1, 8, 8))
     assert digits.test is not None
     np.testing.assert_array_equal(reference.inputs, digits.inputs(digits.test.x))
     np.testing.assert_allclose(reference.outputs[:, 0], reference.inputs.sum(axis=(1, 2, 3)), rtol=1e-4, atol=1e-4)
     assert (reference.real, reference.classification) == (True, True)
 
 
-def test_a_file_that_takes_pixels_is_given_pixels_and_the_model_what_it_learnt_on(
-    job, digits: Task, mean_network
-) -> None:
+def test_a_file_that_takes_pixels_is_given_pixels_and_the_model_what_it_learnt_on(digits: Task, mean_network) -> None:
     plain, pixels = (
-        reference_of(mean_network, job("int8", *more), (1, 8, 8)) for more in ((), ("export.input=uint8",))
+        reference_of(mean_network, digits, pixels=pixels, input_shape=(1, 8, 8)) for pixels in (False, True)
     )
     assert digits.test is not None
     np.testing.assert_array_equal(pixels.inputs, digits.test.x)
     np.testing.assert_array_equal(pixels.outputs, plain.outputs)
 
 
-def test_validation_data_stands_in_where_there_is_no_test(job, digits: Task, mean_network) -> None:
-    reference = reference_of(mean_network, job(task=replace(digits, test=None, fingerprint="")), (1, 8, 8))
+def test_validation_data_stands_in_where_there_is_no_test(digits: Task, mean_network) -> None:
+    validated = replace(digits, test=None, fingerprint="")
+    reference = reference_of(mean_network, validated, pixels=False, input_shape=(1, 8, 8))
     assert digits.validation is not None
     assert len(reference.inputs) == len(digits.validation)
 
 
-def test_random_inputs_stand_in_where_there_is_no_data(job, mean_network) -> None:
-    first, again, other = (reference_of(mean_network, job(task=None, seed=seed), (1, 8, 8)) for seed in (0, 0, 1))
+def test_random_inputs_stand_in_where_there_is_no_data(mean_network) -> None:
+    first, again, other = (
+        reference_of(mean_network, None, pixels=False, input_shape=(1, 8, 8), seed=seed) for seed in (0, 0, 1)
+    )
     assert (first.inputs.shape, first.real, first.classification) == ((100, 1, 8, 8), False, False)
     assert np.array_equal(first.inputs, again.inputs)
     assert not np.array_equal(first.inputs, other.inputs)
@@ -80,12 +81,22 @@ def test_answers_in_half_precision_are_float32() -> None:
     assert answers(nn.Linear(2, 2).half(), np.ones((1, 2), np.float16)).dtype == np.float32
 
 
-def test_the_replay_file_holds_the_first_sixteen(job, mean_network) -> None:
-    reference = reference_of(mean_network, job(), (1, 8, 8))
+def test_the_replay_file_holds_the_first_sixteen(digits: Task, mean_network) -> None:
+    reference = reference_of(mean_network, digits, pixels=False, input_shape=(1, 8, 8))
     with np.load(io.BytesIO(replay_file(reference)), allow_pickle=False) as stored:
         assert set(stored.files) == {"input", "output"}
         np.testing.assert_array_equal(stored["input"], reference.inputs[:16])
         np.testing.assert_array_equal(stored["output"], reference.outputs[:16])
+
+
+@pytest.mark.parametrize("data", [pytest.param(True, id="digits"), pytest.param(False, id="random")])
+def test_fewer_inputs_are_the_first_of_all(digits: Task, mean_network, data: bool) -> None:
+    task = digits if data else None
+    whole, few = (
+        reference_of(mean_network, task, pixels=False, input_shape=(1, 8, 8), most=most) for most in (1000, 16)
+    )
+    np.testing.assert_array_equal(few.inputs, whole.inputs[:16])
+    assert few.outputs.shape == (16, 10)
 
 
 def test_no_gradient_is_kept(mean_network) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyml.data import Task
-from tinyml.errors import CheckpointError, ModelError, Refused, UsageError
+from tinyml.errors import CheckpointError, DataError, ModelError, Refused, UsageError
 from tinyml.pipeline import load_root
 
 
@@ -18,7 +18,7 @@ def weights(module: nn.Module) -> Tensor:
 
 def test_random_weights_are_those_of_the_seed_and_leave_the_callers_generator_alone(job) -> None:
     state = torch.random.get_rng_state()
-    first, again, other = (load_root(job(seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (load_root(job("int8", f"seed={seed}")) for seed in (0, 0, 1))
     assert torch.equal(weights(first.compressed.module), weights(again.compressed.module))
     assert not torch.equal(weights(first.compressed.module), weights(other.compressed.module))
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -52,6 +52,28 @@ def test_a_run_directory_continues_a_chain_with_its_baseline(job, int8_run: Path
 )
 def test_the_input_shape_is_taken_from_what_is_known(job, changed: dict[str, object], shape: tuple[int, ...]) -> None:
     assert load_root(job(**changed)).input_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        pytest.param({"model": "vgg-cifar"}, "holds a lenet-digits; leave --model out", id="another model"),
+        pytest.param({"input_shape": (1, 9, 9)}, r"takes \(1, 8, 8\), and knows so", id="another shape"),
+        pytest.param({"model_args": {"classes": 4}}, r"was made with \{\}, and knows so", id="other arguments"),
+    ],
+)
+def test_an_option_that_contradicts_the_run_directory_is_refused(job, int8_run: Path, changed, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_root(job("baseline", **{"checkpoint": int8_run, "model": "", **changed}))
+
+
+def test_an_option_that_the_run_directory_agrees_with_is_taken(job, int8_run: Path) -> None:
+    assert load_root(job("baseline", checkpoint=int8_run, input_shape=(1, 8, 8))).baseline is not None
+
+
+def test_data_of_another_shape_than_the_run_directory_takes_is_refused(job, int8_run: Path, small_digits: Task) -> None:
+    with pytest.raises(DataError, match=r"takes inputs \(1, 8, 8\); the task 'digits' gives \(1, 6, 6\)"):
+        load_root(job("baseline", checkpoint=int8_run, model="", task=small_digits))
 
 
 class Several(nn.Module):

@@ -1,6 +1,7 @@
 """`tinyml compress`: the main job."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ tinyml compress random --model vgg-cifar --recipe baseline -o runs/vgg"""
 @options.output("the run directory")
 @options.overrides
 @options.seed(None)
-@options.threads()
+@options.threads(text="Of onnxruntime, to verify and time with; torch takes OMP_NUM_THREADS.")
 @options.device
 @options.overwrite
 @options.resume
@@ -70,17 +71,16 @@ def command(
         checkpoint=None if checkpoint == "random" else Path(checkpoint),
         model=model or "",
         model_args=model_args,
-        recipe=loaded,
+        recipe=loaded if seed is None else replace(loaded, seed=seed),
         target=load_target(target),
         task=load_task(data) if data is not None else None,
         input_shape=input_shape or (),
-        seed=loaded.seed if seed is None else seed,
         threads=threads,
         device=device,
         command=shlex.join(["tinyml", *(click.get_current_context().obj or ())]),
     )
     if dry_run:
-        _dry_run(job, output, overwrite=overwrite, resume=resume)
+        _dry_run(job, output, overwrite=overwrite, resume=resume, as_json=as_json)
         return
     try:
         with show_progress() as progress:
@@ -93,14 +93,19 @@ def command(
     outcome.require_gates()
 
 
-def _dry_run(job: "Job", output: Path, *, overwrite: bool, resume: bool) -> None:
+def _dry_run(job: "Job", output: Path, *, overwrite: bool, resume: bool, as_json: bool) -> None:
     """Ask everything that the run would ask, and say what it would do."""
+    from tinyml.cli.console import print_json
     from tinyml.pipeline.compress import prepare
     from tinyml.run_directory import RunDirectory
 
     root = prepare(job)
     inputs = [job.checkpoint] if job.checkpoint is not None else []
     RunDirectory.check(output, overwrite=overwrite, resume=resume, fingerprint=job.fingerprint(), inputs=inputs)
+    if as_json:
+        names = [entry.name for entry in job.recipe.passes]
+        print_json({"output": str(output), "passes": names, "target": job.target.name, "notes": list(root.notes)})
+        return
     for note in root.notes:
         click.echo(f"note: {note}")
     passes = " -> ".join(entry.name for entry in job.recipe.passes) or "no pass"

@@ -1,5 +1,6 @@
 """`tinyml demo`: the whole way on the shipped digits, in a minute."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ MODEL = "lenet-digits"
 def command(output: Path, recipe: str | None, target: str, overwrite: bool, as_json: bool) -> None:
     """Train a small network on the digits, compress it with int8, verify, measure, and write its report.
 
-    The trained checkpoint is left beside the run directory, for trying other recipes on it.
+    The file is verified and timed with one thread. The trained checkpoint is left beside the run directory, for
+    trying other recipes on it.
     """
     from tinyml.checkpoint import save_trained
     from tinyml.cli.console import messages, show_progress
@@ -33,7 +35,7 @@ def command(output: Path, recipe: str | None, target: str, overwrite: bool, as_j
 
     name = recipe or "int8"
     job_recipe, job_target, task = load_recipe(name), load_target(target), load_task("digits")
-    job = Job(checkpoint=None, model=MODEL, recipe=job_recipe, target=job_target, task=task, seed=job_recipe.seed)
+    job = Job(checkpoint=None, model=MODEL, recipe=job_recipe, target=job_target, task=task)
     prepare(job)  # what would be refused after the training is refused before it
     RunDirectory.check(output, overwrite=overwrite, resume=False, fingerprint={})
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +48,9 @@ def command(output: Path, recipe: str | None, target: str, overwrite: bool, as_j
         module = train_baseline(MODEL, {}, task, settings, progress)
         save_trained(checkpoint, module, training_facts(MODEL, {}, task, settings))
         say(f"compressing {checkpoint} with {job_recipe.name} for {job_target.name}")
-        command = f"tinyml compress {checkpoint} --model {MODEL} --data digits --recipe {name} -o {output}"
-        job = replace(job, checkpoint=checkpoint, command=command)
+        words = ["tinyml", "compress", str(checkpoint), "--model", MODEL, "--data", "digits"]
+        words += ["--recipe", name, "--target", target, "-o", str(output)]
+        job = replace(job, checkpoint=checkpoint, command=shlex.join(words))
         outcome = compress(job, output, overwrite=overwrite, progress=progress)
     show_outcome(outcome, as_json=as_json)
     outcome.require_gates()

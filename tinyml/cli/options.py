@@ -120,10 +120,10 @@ def target(default: str = "cpu") -> Decorator:
     return click.option("--target", metavar="TARGET", default=default, show_default=True, help=text)
 
 
-def threads(default: int = 1) -> Decorator:
+def threads(default: int = 1, text: str = "Threads to compute with.") -> Decorator:
     """--threads: `threads: int`."""
     count = click.IntRange(1, 1024)
-    return click.option("--threads", type=count, default=default, show_default=True, help="Threads to compute with.")
+    return click.option("--threads", type=count, default=default, show_default=True, help=text)
 
 
 def seed(default: int | None = 0) -> Decorator:
@@ -179,7 +179,11 @@ device = click.option(
     "--device", type=Device(), default="cpu", show_default=True, help="Where torch computes: cpu or cuda[:i]."
 )
 overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe's value: passes.0.calibration.images=256."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a recipe's value: passes.0.calibration.images=256.",
 )
 model_args = click.option(
     "--model-args", type=JsonObject(), default="{}", help="Arguments of the model's factory: '{\"classes\": 6}'."

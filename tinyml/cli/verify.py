@@ -11,13 +11,14 @@ from tinyml.cli import options
 @click.argument("subject", metavar="DIR|FILE.onnx", type=click.Path(path_type=Path))
 @options.data()
 @click.option("--target", metavar="TARGET", help="Demand what it needs.  [default: the run's; none for a file]")
-@options.threads()
+@options.threads(text="Of onnxruntime, to run the file with; torch takes OMP_NUM_THREADS.")
 @options.as_json
 def command(subject: Path, data: str | None, target: str | None, threads: int, as_json: bool) -> None:
     """Check hashes, structure, agreement with the trained model, and the portability of int8 arithmetic.
 
     A run directory brings its trained model; with --data it is compared on up to 1,000 test inputs, without on those
-    kept in reference.npz. Of a lone ONNX file only its structure and its int8 arithmetic can be checked.
+    kept in reference.npz. The accuracy that was sealed in it is held against the recipe's budget. Of a lone ONNX file
+    only its structure and its int8 arithmetic can be checked.
     """
     from tinyml.cli.console import print_json, results
     from tinyml.data import load_task

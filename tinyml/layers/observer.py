@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-SAMPLE_SIZE = 2**16
+SAMPLE_SIZE = 2**15
 
 
 class RangeObserver:

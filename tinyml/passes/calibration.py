@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tinyml.errors import DataError
 from tinyml.layers.observer import RangeObserver
@@ -37,8 +38,9 @@ def calibrate(
     for quantizer in quantizers.values():
         quantizer.observer = RangeObserver(batches=len(batches), generator=generator, sample=method != "minmax")
     try:
-        for batch in progress.track(batches, label="calibrating", total=len(batches)):
-            model(batch)
+        with parametrize.cached():  # the weights are quantized once, not once a batch
+            for batch in progress.track(batches, label="calibrating", total=len(batches)):
+                model(batch)
         unseen = tuple(name for name, quantizer in quantizers.items() if not _observed(quantizer).seen)
         for name, quantizer in progress.track(quantizers.items(), label="choosing ranges", total=len(quantizers)):
             if name not in unseen:

@@ -5,20 +5,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
+import torch
 from pydantic import JsonValue
 
 from tinyml.checkpoint import compressed_files, load_compressed, save_compressed
-from tinyml.errors import Refused, TinymlError
+from tinyml.data import Task
+from tinyml.errors import DataError, Refused, TinymlError
 from tinyml.export import PixelNormalization, to_onnx
 from tinyml.files import write_atomically
 from tinyml.measure.measurement import Measurements, from_json, to_json
 from tinyml.measure.suite import measure
 from tinyml.passes import Compressed, Context
+from tinyml.pipeline.chain import check_order
 from tinyml.pipeline.describe import report_of
-from tinyml.pipeline.gates import accuracy_check, saturation_check
-from tinyml.pipeline.job import Job, versions
+from tinyml.pipeline.gates import saturation_check, score_checks
+from tinyml.pipeline.job import Job
 from tinyml.pipeline.outcome import METRICS, MODEL, Outcome, facts_to_json, read_outcome
-from tinyml.pipeline.reference import reference_of, replay_file
+from tinyml.pipeline.reference import REPLAY_INPUTS, VERIFY_INPUTS, reference_of, replay_file
 from tinyml.pipeline.root import BASELINE, Root, load_root
 from tinyml.pipeline.target_fit import check_target
 from tinyml.progress import Progress, Silent
@@ -27,9 +30,11 @@ from tinyml.report.model_card import render_model_card
 from tinyml.report.page import render_page
 from tinyml.report.report import LeftAlone
 from tinyml.run_directory import RunDirectory
+from tinyml.runtime.probe import installed_packages
 from tinyml.runtime.session import require_provider
 from tinyml.target import target_yaml
 from tinyml.verification import Verification, verify_file
+from tinyml.verification.agreement import Reference
 
 BASELINE_STEP = "baseline"
 """The first step of every run."""
@@ -74,6 +79,7 @@ def prepare(job: Job) -> Root:
     """
     job.check()
     root = load_root(job)
+    check_order(job, root.compressed.architecture)
     context = _context(job, root, Silent())
     for entry in job.recipe.passes[:1]:  # later passes see a model that does not exist yet
         entry.settings.requires(root.compressed, context)
@@ -118,10 +124,11 @@ class _Run:
             "task": self.job.task.kind if self.job.task is not None else None,
             "seed": self.job.seed,
             "threads": self.job.threads,
-            "versions": dict(versions()),
+            "torch_threads": torch.get_num_threads(),
+            "versions": dict(installed_packages()),
             "parent": self.job.checkpoint.name if self.job.checkpoint is not None else None,
         }
-        facts = facts_to_json(self._measurements(), self._verification(), self.left_alone)
+        facts = facts_to_json(self._verification(), self.left_alone)
         self.run.seal({**fields, **facts})
 
     def _step(self, name: str, work: Callable[[], Mapping[str, JsonValue]]) -> None:
@@ -175,9 +182,19 @@ class _Run:
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
+    def _reference(self, most: int) -> Reference:
+        return reference_of(
+            self.compressed.module,
+            self.job.task,
+            pixels=self.job.recipe.export.input == "uint8",
+            input_shape=self.root.input_shape,
+            seed=self.job.seed,
+            most=most,
+        )
+
     def _export(self) -> Mapping[str, JsonValue]:
         weights, architecture = compressed_files(self.compressed.module, self.compressed.architecture)
-        reference = reference_of(self.compressed.module, self.job, self.root.input_shape)
+        reference = self._reference(REPLAY_INPUTS)
         content = self._onnx(self.compressed)
         self.run.write("recipe.yaml", resolved_yaml(self.job.recipe).encode())
         self.run.write("architecture.json", architecture)
@@ -188,7 +205,7 @@ class _Run:
 
     def _verify(self) -> Mapping[str, JsonValue]:
         path = self.run.directory / MODEL
-        reference = reference_of(self.compressed.module, self.job, self.root.input_shape)
+        reference = self._reference(VERIFY_INPUTS)
         verification = verify_file(
             path,
             reference=reference,
@@ -196,34 +213,44 @@ class _Run:
             agreement=self.job.recipe.gates.agreement,
             threads=self.job.threads,
         )
-        saturation = saturation_check(path, self.compressed.module, self.job)
+        saturation = saturation_check(path, self.compressed.module, self.job.task, reference)
         checks = (*verification.checks, *((saturation,) if saturation is not None else ()))
         content = json.dumps(Verification(checks=checks).to_json(), indent=2).encode()
         write_atomically(self._work("verify", "verification.json"), content)
         return {"failed": [check.name for check in checks if check.outcome == "failed"]}
 
     def _measure(self) -> Mapping[str, JsonValue]:
-        measurements = measure(
+        """Measure both files; where the data gives no score (a reconstruction that is NaN), all else is measured."""
+        said: dict[str, JsonValue] = {}
+        try:
+            measurements = self._measure_on(self.job.task)
+        except DataError as error:
+            said = {"no score": str(error)}
+            measurements = self._measure_on(None)
+        self.run.write(METRICS, json.dumps(to_json(measurements), indent=1).encode())
+        return {**said, **{metric: entry.value for metric, entry in measurements["model"].items()}}
+
+    def _measure_on(self, task: Task | None) -> Measurements:
+        return measure(
             self.run.directory / MODEL,
             baseline=self.run.directory / BASELINE,
-            task=self.job.task,
+            task=task,
             input_shape=self.root.input_shape,
             provider=self.job.target.provider,
             threads=self.job.threads,
             seed=self.job.seed,
             progress=self.progress,
         )
-        self.run.write(METRICS, json.dumps(to_json(measurements), indent=1).encode())
-        return {metric: entry.value for metric, entry in measurements["model"].items()}
 
     def _measurements(self) -> Measurements:
         return from_json(json.loads((self.run.directory / METRICS).read_text()))
 
     def _verification(self) -> Verification:
-        """Return the checks of the verify step, and the accuracy gate, which only the measurements decide."""
+        """Return the checks of the verify step, and those of the score, which only the measurements decide."""
         verification = Verification.from_json(json.loads(self._work("verify", "verification.json").read_text()))
-        gate = accuracy_check(self._measurements(), self.job.recipe.gates.max_drop_points)
-        return Verification(checks=(*verification.checks, *([gate] if gate is not None else [])))
+        kind = self.job.task.kind if self.job.task is not None else None
+        scores = score_checks(self._measurements(), kind, self.job.recipe.gates.max_drop_points)
+        return Verification(checks=(*verification.checks, *scores))
 
     def _report(self) -> Mapping[str, JsonValue]:
         report = report_of(

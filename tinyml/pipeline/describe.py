@@ -9,14 +9,16 @@ from tinyml.architecture import Architecture
 from tinyml.measure.inputs import evaluation_split
 from tinyml.measure.measurement import Measurements
 from tinyml.measure.profile import profile_file
-from tinyml.pipeline.job import Job, versions
+from tinyml.pipeline.job import Job
 from tinyml.pipeline.outcome import METRICS, MODEL
 from tinyml.pipeline.root import BASELINE
 from tinyml.recipe import resolved_yaml
 from tinyml.report.comparison import compare_measurements
 from tinyml.report.layers import layer_rows
 from tinyml.report.report import HistoryEvent, InputFacts, LeftAlone, Report, TargetFacts
-from tinyml.runtime.probe import probe_machine
+from tinyml.runtime.probe import installed_packages, probe_machine
+from tinyml.runtime.session import CPU
+from tinyml.target import cpu_target
 from tinyml.verification import Verification
 
 HISTORY = "history.jsonl"
@@ -58,10 +60,10 @@ def report_of(
         latency_before_ms=measurements["baseline"]["latency_ms"].samples,
         latency_after_ms=measurements["model"]["latency_ms"].samples,
         left_alone=left_alone,
-        notes=notes,
+        notes=(*notes, *_foreign(job)),
         calibration=_calibration(job),
         machine=_machine(),
-        versions=versions(),
+        versions=installed_packages(),
         seed=job.seed,
         threads=job.threads,
         history=_history(directory / HISTORY),
@@ -77,7 +79,8 @@ def _data(job: Job) -> str:
 
 
 def _reasons(job: Job) -> dict[str, str]:
-    return {} if job.task is not None else {"accuracy": "no --data was given"}
+    reason = "no --data was given" if job.task is None else "the data gave no score; the history says why"
+    return {"accuracy": reason}
 
 
 def _input(job: Job, shape: tuple[int, ...]) -> InputFacts:
@@ -95,6 +98,15 @@ def _calibration(job: Job) -> dict[str, str]:
             said = {name: str(value) for name, value in vars(settings).items()}
             return {**said, "images from": job.task.calibration_split.source, "seed": str(job.seed)}
     return {}
+
+
+def _foreign(job: Job) -> tuple[str, ...]:
+    """Return a note where the file was made for another processor than the one that measured it."""
+    machine = probe_machine()
+    here = cpu_target(machine.cpu.architecture, saturates=machine.int8_saturates)
+    if job.target.provider != CPU or job.target.name == here:
+        return ()
+    return (f"made for {job.target.name}, measured on {machine.cpu.name} ({here}): the latency is this machine's",)
 
 
 def _machine() -> dict[str, str]:

@@ -2,21 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from pydantic import JsonValue
 
 from tinyml.data import Task
-from tinyml.errors import DataError, ModelError, RecipeError, UsageError
+from tinyml.errors import DataError, ModelError, RecipeError
 from tinyml.files import sha256_of
 from tinyml.manifest import MANIFEST_NAME
+from tinyml.measure.inputs import evaluation_split
 from tinyml.recipe import Recipe, resolved_yaml
+from tinyml.runtime.probe import installed_packages
 from tinyml.target import Target, target_yaml
-
-PACKAGES = ("tinyml", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy")
+from tinyml.training.devices import find_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,9 @@ class Job:
     Attributes:
         checkpoint: a checkpoint file or a sealed run directory; None for fresh random weights.
         model: zoo name or 'package.module:factory'; "" where the checkpoint is a run directory, which knows.
+        recipe: the passes, the gates, and the seed of everything random.
         input_shape: of one input without the batch; () to take the task's or the zoo's.
-        threads: of the runtime, while verifying and measuring.
+        threads: of onnxruntime, while verifying and measuring; torch computes with the threads it is set to.
         device: where torch computes: 'cpu' or 'cuda[:i]'.
         command: the command line, for the report.
     """
@@ -39,10 +40,14 @@ class Job:
     target: Target
     task: Task | None = None
     input_shape: tuple[int, ...] = ()
-    seed: int = 0
     threads: int = 1
     device: str = "cpu"
     command: str = ""
+
+    @property
+    def seed(self) -> int:
+        """Start of every random choice: the recipe's."""
+        return self.recipe.seed
 
     def check(self) -> None:
         """Refuse, before any work, what can be known to fail.
@@ -50,8 +55,9 @@ class Job:
         Raises:
             Refused: of the kind that fits.
         """
-        if self.device != "cpu" and not torch.cuda.is_available():
-            raise UsageError(f"--device {self.device}: torch sees no CUDA device here; use --device cpu")
+        find_device(self.device)
+        if self.task is not None:
+            evaluation_split(self.task)
         if self.recipe.export.input == "uint8" and (self.task is None or not self.task.mean):
             raise DataError("export.input: uint8 needs uint8 images with mean and std: give --data with a card of such")
         if self.recipe.gates.max_drop_points is not None and (self.task is None or self.task.test is None):
@@ -74,19 +80,14 @@ class Job:
             "model": self.model,
             "model arguments": repr(sorted(self.model_args.items())),
             "input shape": ",".join(map(str, self.input_shape)),
-            "recipe": _digest(resolved_yaml(self.recipe)),
+            "recipe": _digest(resolved_yaml(replace(self.recipe, seed=0))),
             "target": _digest(target_yaml(self.target)),
             "data": self.task.fingerprint if self.task is not None else "none",
             "seed": str(self.seed),
             "threads": f"{self.threads} runtime, {torch.get_num_threads()} torch",
             "device": self.device,
-            **{f"version of {package}": number for package, number in versions().items()},
+            **{f"version of {package}": number for package, number in installed_packages().items()},
         }
-
-
-def versions() -> dict[str, str]:
-    """Return the installed version of every package that shapes the result."""
-    return {package: version(package) for package in PACKAGES}
 
 
 def _hash_of(checkpoint: Path) -> str:

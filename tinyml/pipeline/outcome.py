@@ -43,17 +43,9 @@ class Outcome:
             raise GateMissed(f"a gate was missed: {said}. The run is kept in '{self.path}', and its report says more.")
 
 
-def facts_to_json(
-    measurements: Measurements, verification: Verification, left_alone: Sequence[LeftAlone]
-) -> dict[str, JsonValue]:
-    """Return what the manifest holds of an outcome: the checks, what was left alone, and the values of all metrics."""
-    facts: Any = {
-        "verification": verification.to_json(),
-        "left_alone": [asdict(item) for item in left_alone],
-        "metrics": {
-            subject: {name: entry.value for name, entry in entries.items()} for subject, entries in measurements.items()
-        },
-    }
+def facts_to_json(verification: Verification, left_alone: Sequence[LeftAlone]) -> dict[str, JsonValue]:
+    """Return what the manifest holds of an outcome: the checks, and what was left alone."""
+    facts: Any = {"verification": verification.to_json(), "left_alone": [asdict(item) for item in left_alone]}
     checked: dict[str, JsonValue] = facts
     return checked
 

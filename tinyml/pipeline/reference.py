@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tinyml.data import Split
+from tinyml.data import Split, Task
 from tinyml.measure.inputs import evaluation_split
-from tinyml.pipeline.job import Job
 from tinyml.verification.agreement import Reference
 from tinyml.verification.verify import random_inputs
 
@@ -19,19 +18,36 @@ REPLAY_INPUTS = 16
 BATCH = 50
 
 
-def reference_of(module: nn.Module, job: Job, input_shape: tuple[int, ...]) -> Reference:
-    """Return up to 1,000 test inputs as the file takes them (random without data), with the trained model's outputs."""
-    if job.task is None:
-        inputs: NDArray[Any] = random_inputs(input_shape, VERIFY_INPUTS // 10, job.seed)
+def reference_of(
+    module: nn.Module,
+    task: Task | None,
+    *,
+    pixels: bool,
+    input_shape: tuple[int, ...],
+    seed: int = 0,
+    most: int = VERIFY_INPUTS,
+) -> Reference:
+    """Return test inputs as the file takes them, with the trained model's outputs.
+
+    Args:
+        module: the trained model.
+        task: gives up to 1,000 inputs; without it 100 random ones are drawn.
+        pixels: whether the file takes uint8 pixels and normalises them itself.
+        input_shape: of one random input without the batch.
+        seed: of the random inputs.
+        most: only the first so many of them.
+    """
+    if task is None:
+        inputs: NDArray[Any] = random_inputs(input_shape, min(most, VERIFY_INPUTS // 10), seed)
         return Reference(inputs=inputs, outputs=answers(module, inputs), real=False, classification=False)
-    _, split = evaluation_split(job.task)
-    raw = np.ascontiguousarray(split.x[evaluation_rows(split)])
-    normalised = job.task.inputs(raw)
+    _, split = evaluation_split(task)
+    raw = np.ascontiguousarray(split.x[evaluation_rows(split)[:most]])
+    normalised = task.inputs(raw)
     return Reference(
-        inputs=raw if job.recipe.export.input == "uint8" else normalised,
+        inputs=raw if pixels else normalised,
         outputs=answers(module, normalised),
         real=True,
-        classification=job.task.kind == "classification",
+        classification=task.kind == "classification",
     )
 
 

@@ -9,18 +9,20 @@ import numpy as np
 from pydantic import JsonValue
 
 from tinyml.checkpoint import load_compressed
-from tinyml.data import Task, check_outputs
-from tinyml.errors import CheckpointError, DataError
+from tinyml.data import Task
+from tinyml.errors import CheckpointError
 from tinyml.manifest import MANIFEST_NAME, read_manifest, verify_manifest
-from tinyml.measure.inputs import evaluation_split
-from tinyml.pipeline.outcome import MODEL
-from tinyml.pipeline.reference import answers, evaluation_rows
+from tinyml.pipeline.gates import score_checks
+from tinyml.pipeline.outcome import MODEL, read_outcome
+from tinyml.pipeline.reference import reference_of
+from tinyml.pipeline.task_fit import check_task_shape, try_model
 from tinyml.recipe import load_recipe
 from tinyml.runtime.session import open_session
 from tinyml.target import Target, parse_target
 from tinyml.verification import Check, Verification, verify_file
 from tinyml.verification.agreement import AGREEMENT, Reference
 from tinyml.verification.check import outcome
+from tinyml.verification.trials import THREE_RUNS
 from tinyml.verification.verify import precision_of, read_model
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ def verify_subject(
 
     Raises:
         CheckpointError: the subject is missing or unreadable.
-        DataError: the task does not fit the run.
+        DataError, ModelError: the task does not fit the run.
     """
     if not subject.is_dir():
         if task is not None:
@@ -59,16 +61,30 @@ def verify_subject(
     )
     if problems:
         return Verification(checks=(hashes,))
-    fields = read_manifest(subject).fields
-    made_for = target or parse_target(str(fields["target"]), f"{subject / MANIFEST_NAME}, target")
-    bound = load_recipe(str(subject / "recipe.yaml")).gates.agreement
-    if task is not None:
-        reference = _from_task(subject, task)
-    else:
-        reference = _stored(subject, fields)
-        bound = _bound_of_few(subject, len(reference.inputs), bound)
-    verification = verify_file(subject / MODEL, reference=reference, target=made_for, agreement=bound, threads=threads)
-    return Verification(checks=(hashes, *verification.checks))
+    return Verification(checks=(hashes, *_checks_of_run(subject, task, target, threads)))
+
+
+def _checks_of_run(run: Path, task: Task | None, target: Target | None, threads: int) -> tuple[Check, ...]:
+    """Return the checks of the file in a sound run, and of the score that was sealed with it."""
+    fields = read_manifest(run).fields
+    made_for = target or parse_target(str(fields["target"]), f"{run / MANIFEST_NAME}, target")
+    gates = load_recipe(str(run / "recipe.yaml")).gates
+    reference = _from_task(run, task) if task is not None else _stored(run, fields)
+    agreement, same_runs, precision = gates.agreement, THREE_RUNS, precision_of(read_model(run / MODEL))
+    if task is None and precision != "float32":  # a float32 file answers as its model does: nothing to allow for
+        few = len(reference.inputs)
+        agreement = _few(AGREEMENT[precision] if agreement is None else agreement, few)
+        same_runs = _few(same_runs, few)
+    verification = verify_file(
+        run / MODEL,
+        reference=reference,
+        target=made_for,
+        agreement=agreement,
+        same_runs=same_runs,
+        threads=threads,
+    )
+    kind = None if fields.get("task") is None else str(fields["task"])
+    return (*verification.checks, *score_checks(read_outcome(run).measurements, kind, gates.max_drop_points))
 
 
 def _stored(run: Path, fields: Mapping[str, JsonValue]) -> Reference:
@@ -83,25 +99,15 @@ def _stored(run: Path, fields: Mapping[str, JsonValue]) -> Reference:
         )
 
 
-def _bound_of_few(run: Path, inputs: int, bound: float | None) -> float:
-    """Return the agreement to demand on a few inputs: one of 16 may differ where 99 % of 1,000 had to agree."""
-    share = AGREEMENT[precision_of(read_model(run / MODEL))] if bound is None else bound
+def _few(share: float, inputs: int) -> float:
+    """Return the share to demand of a few inputs: one of 16 may differ where 99 % of 1,000 had to agree."""
     return math.floor(share * inputs) / inputs
 
 
 def _from_task(run: Path, task: Task) -> Reference:
     """Return test inputs with the answers of the run's own trained model, rebuilt."""
     module, architecture = load_compressed(run)
-    if architecture.input_shape != task.input_shape:
-        raise DataError(
-            f"'{run}' takes inputs {architecture.input_shape}; the task '{task.name}' gives {task.input_shape}"
-        )
-    _, split = evaluation_split(task)
-    raw = np.ascontiguousarray(split.x[evaluation_rows(split)])
-    normalised = task.inputs(raw)
-    outputs = answers(module, normalised)
-    check_outputs(task, outputs.shape)
+    check_task_shape(run, architecture.input_shape, task)
+    try_model(module, architecture.input_shape, task)
     pixels = open_session(run / MODEL).input_dtype == np.uint8
-    return Reference(
-        inputs=raw if pixels else normalised, outputs=outputs, real=True, classification=task.kind == "classification"
-    )
+    return reference_of(module, task, pixels=pixels, input_shape=architecture.input_shape)

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from tinyml.architecture import Architecture
 from tinyml.checkpoint import load_compressed, load_into, read_state
-from tinyml.data import check_outputs
-from tinyml.errors import CheckpointError, ModelError, UsageError
+from tinyml.errors import CheckpointError, UsageError
 from tinyml.manifest import verify_manifest
 from tinyml.models import create_model, find_model
 from tinyml.passes import Compressed
+from tinyml.pipeline.chain import check_options
 from tinyml.pipeline.job import Job
+from tinyml.pipeline.task_fit import check_task_shape, try_model
 
 BASELINE = "baseline/model.onnx"
 
@@ -44,7 +44,8 @@ def load_root(job: Job) -> Root:
     Raises:
         CheckpointError: the checkpoint is unreadable or does not fit.
         ModelError: the model is unknown, or cannot take the inputs or does not give the task's outputs.
-        UsageError: an option is missing.
+        UsageError: an option is missing, or contradicts the run directory.
+        DataError: the data has another shape than the run directory takes.
     """
     if job.checkpoint is not None and job.checkpoint.is_dir():
         return _from_run(job, job.checkpoint)
@@ -60,7 +61,7 @@ def load_root(job: Job) -> Root:
     else:
         state = read_state(job.checkpoint)
         notes = (*state.notes, *load_into(module, state, source=job.checkpoint))
-    _try(module, architecture.input_shape, job)
+    try_model(module, architecture.input_shape, job.task)
     return Root(compressed=Compressed(module=module, architecture=architecture), notes=notes, baseline=None)
 
 
@@ -70,9 +71,9 @@ def _from_run(job: Job, directory: Path) -> Root:
     if problems:
         raise CheckpointError(f"'{directory}' is not a sound run directory: {problems[0]}")
     module, architecture = load_compressed(directory)
-    if job.model and job.model != architecture.model:
-        raise UsageError(f"--model {job.model}: '{directory}' holds a {architecture.model}; leave --model out")
-    _try(module, architecture.input_shape, job)
+    check_options(job, architecture)
+    check_task_shape(directory, architecture.input_shape, job.task)
+    try_model(module, architecture.input_shape, job.task)
     baseline = directory / BASELINE
     return Root(
         compressed=Compressed(module=module, architecture=architecture),
@@ -89,19 +90,3 @@ def _input_shape(job: Job) -> tuple[int, ...]:
     if job.task is not None and job.task.input_shape != given:
         raise UsageError(f"--input-shape {given} is not the shape of the data, {job.task.input_shape}; leave it out")
     return given
-
-
-def _try(module: nn.Module, input_shape: tuple[int, ...], job: Job) -> None:
-    """Run one batch of zeros, so that a model that does not fit is refused before any work."""
-    try:
-        with torch.inference_mode():
-            output = module.eval()(torch.zeros(2, *input_shape))
-    except Exception as error:  # whatever a user's forward raises
-        first = (str(error).strip().splitlines() or [""])[0]
-        shape = ", ".join(map(str, input_shape))
-        raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {first}") from error
-    if not isinstance(output, torch.Tensor):
-        kind = type(output).__name__
-        raise ModelError(f"the model returns a {kind}; it must return one tensor (wrap it in a factory)")
-    if job.task is not None:
-        check_outputs(job.task, tuple(output.shape))

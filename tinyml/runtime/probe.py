@@ -25,7 +25,9 @@ from tinyml.runtime.session import available_providers, open_session
 _CHANNELS: Final = 64
 _SIZE: Final = 8
 _EXACT: Final = 255
-_PACKAGES: Final = ("tinyml", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+_PACKAGES: Final = (
+    "tinyml", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "torch-pruning", "numpy",
+)  # fmt: skip
 
 
 @final
