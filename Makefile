@@ -41,7 +41,7 @@ format: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,images,plots]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,images]'
 	@touch $@
 
 $(BIN)/python:

@@ -11,8 +11,7 @@ from pathlib import Path
 # As the command line does, before torch is loaded: its waiting threads would spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tinyml.pipeline.job import versions
-from tinyml.runtime.probe import probe_machine
+from tinyml.runtime.probe import installed_packages, probe_machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -26,7 +25,7 @@ def record(name: str, facts: Mapping[str, object]) -> Path:
     content = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "commit": commit.stdout.strip() + (" with changes" if changed.stdout.strip() else ""),
-        "versions": versions(),
+        "versions": installed_packages(),
         "cpu": machine.cpu.name,
         "int8_saturates": machine.int8_saturates,
         **facts,
