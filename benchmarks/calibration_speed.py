@@ -11,7 +11,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -80,14 +80,7 @@ def main() -> None:
             "onnxruntime MinMax, batch 1": peer(1),
             "onnxruntime MinMax, batch 64": peer(64),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
-        generator = np.random.default_rng(0)
-        for position in range(arguments.rounds + 1):
-            for name in generator.permutation(list(contenders)):
-                start = time.perf_counter()
-                contenders[name]()
-                if position:  # the first round warms up
-                    seconds[name].append(time.perf_counter() - start)
+        seconds = time_rounds(contenders, arguments.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     best_peer = min(value for name, value in medians.items() if name.startswith("onnxruntime"))
     facts = {
@@ -98,6 +91,19 @@ def main() -> None:
     }
     record("calibration_speed", facts)
     print(json.dumps({key: value for key, value in facts.items() if key != "seconds"}, indent=1))
+
+
+def time_rounds(contenders: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each contender in each round, in an order that is drawn anew; one more round warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    generator = np.random.default_rng(0)
+    for position in range(rounds + 1):
+        for name in generator.permutation(list(contenders)):
+            start = time.perf_counter()
+            contenders[name]()
+            if position:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 if __name__ == "__main__":

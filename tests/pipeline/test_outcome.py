@@ -55,6 +55,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_gates_that_were_met_ask_nothing(outcome: Outcome) -> None:
+    assert outcome.verification.passed
     outcome.require_gates()
 
 
