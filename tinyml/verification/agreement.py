@@ -104,6 +104,6 @@ def _argmax(reference: Reference, outputs: NDArray[np.float32], bound: float) ->
         value=f"{share:.2%} of {same.size}",
         bound=f">= {bound:.1%}",
         outcome=outcome(share >= bound),
-        explanation="Share of test inputs on which the file's top class is that of the torch model it was exported from "
+        explanation="Share of inputs on which the file's top class is that of the torch model it was exported from "
         "(quantized as the file is); what compression itself cost is the accuracy's change.",
     )
