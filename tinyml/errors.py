@@ -71,6 +71,12 @@ class GateMissed(TinymlError):
     exit_code = 3
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message; the error's class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest allowed word, or "" where none is near."""
     near = get_close_matches(word, list(allowed), n=1, cutoff=0.6)

@@ -12,6 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from tinyml.errors import first_line
+
 TAG_PREFIX = "tag:yaml.org,2002:"
 
 JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
@@ -62,7 +64,7 @@ class YamlReader:
             place = self._place(mark.line + 1, mark.column + 1) if mark else self.places[()]
             self.faults.append(Fault(place=place, text=f"not YAML: {error.problem or error.context}"))
         except YAMLError as error:
-            self._refuse((), f"not YAML: {str(error).splitlines()[0]}")
+            self._refuse((), f"not YAML: {first_line(error)}")
         except RecursionError:
             self._refuse((), "nested too deeply")
         return None

@@ -15,6 +15,8 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils import parametrize
 
+from tinyml.errors import first_line
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeftAlone:
@@ -73,7 +75,7 @@ def capture(model: nn.Module) -> Capture:
         try:
             graph = tracer.trace(model)
         except Exception as error:  # whatever a user's forward raises under tracing
-            reason = f"its forward cannot be traced ({_first_line(error)})"
+            reason = f"its forward cannot be traced ({first_line(error)})"
             if tracer.culprit is None or tracer.culprit in opaque:
                 return Capture(module=model, opaque=(LeftAlone(module="", reason=reason),))
             opaque[tracer.culprit] = reason
@@ -92,11 +94,6 @@ def _opaque_calls(graph_module: fx.GraphModule, reasons: dict[str, str]) -> tupl
             reason = reasons.get(name, f"{type(module).__name__} runs in one piece")
             left.append(LeftAlone(module=name, reason=reason))
     return tuple(left)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
 
 
 def propagate_shapes(graph_module: fx.GraphModule, example: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tinyml.data import Task, check_outputs
-from tinyml.errors import DataError, ModelError
+from tinyml.errors import DataError, ModelError, first_line
 
 
 def check_task_shape(run: Path, input_shape: tuple[int, ...], task: Task | None) -> None:
@@ -29,7 +29,7 @@ def try_model(module: nn.Module, input_shape: tuple[int, ...], task: Task | None
         with torch.inference_mode():
             output = module.eval()(torch.zeros(2, *input_shape))
     except Exception as error:  # whatever a user's forward raises
-        first = (str(error).strip().splitlines() or [""])[0]
+        first = first_line(error)
         shape = ", ".join(map(str, input_shape))
         raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {first}") from error
     if not isinstance(output, torch.Tensor):

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import DTypeLike, NDArray
 
-from tinyml.errors import CheckpointError, TargetError, did_you_mean
+from tinyml.errors import CheckpointError, TargetError, did_you_mean, first_line
 from tinyml.runtime.refusal import load_refused
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Session:
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception
             raise CheckpointError(
                 f"{self.source}: running it on {x.dtype} {x.shape} failed; it takes {self.input_dtype} "
-                f"{self.input_shape}. onnxruntime says: {_first_line(error)}"
+                f"{self.input_shape}. onnxruntime says: {first_line(error)}"
             ) from error
         return dict(zip(self.outputs, values, strict=True))
 
@@ -244,8 +244,3 @@ def _load_cuda_libraries() -> None:
     with redirect_stdout(said):  # it prints what it did not find; the session's providers tell whether that matters
         onnxruntime.preload_dlls()
     logger.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip() or "loaded")
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of the runtime's message: the rest repeats it."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

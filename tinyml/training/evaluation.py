@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyml.data import Split, Task, check_outputs
-from tinyml.errors import DataError, ModelError, TinymlError
+from tinyml.errors import DataError, ModelError, TinymlError, first_line
 
 BATCH_SIZE = 500
 
@@ -99,7 +99,7 @@ def check_fit(module: nn.Module, task: Task) -> None:
         with evaluation_mode(module), torch.inference_mode():
             outputs = module(inputs)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"the model does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
     if not isinstance(outputs, Tensor):
         raise ModelError(f"the model gives a {type(outputs).__name__} for the inputs of '{task.name}', not a tensor")

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tinyml.errors import CheckpointError
+from tinyml.errors import CheckpointError, first_line
 from tinyml.runtime.session import logits, open_session
 from tinyml.target import Target
 from tinyml.verification.agreement import Precision, Reference, agreement_checks
@@ -87,7 +87,7 @@ def _structure(path: Path) -> Check:
         onnx.checker.check_model(str(path), full_check=True)
         value = "valid"
     except Exception as error:  # the checker's errors share no base class
-        value = str(error).strip().splitlines()[0][:160]
+        value = first_line(error)[:160]
     return Check(
         name="ONNX structure",
         value=value,
