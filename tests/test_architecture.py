@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "tinyml"
 ROOMS = [
     "errors",
     "progress",
+    "torchrun",
     "files",
     "sealed_json",
     "manifest",

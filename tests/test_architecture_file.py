@@ -14,6 +14,7 @@ from tinyml.architecture import (
     CaptureGraph,
     FoldBatchNorm,
     HalfPrecision,
+    MaskWeights,
     QuantizeActivations,
     QuantizeStandalone,
     QuantizeWeights,
@@ -21,6 +22,8 @@ from tinyml.architecture import (
 )
 from tinyml.errors import ModelError
 from tinyml.layers.half import HalfPrecisionNetwork
+from tinyml.layers.mask import masks
+from tinyml.numerics.sparsity import NOfM
 
 IMAGE = (3, 32, 32)
 EVERY_EDIT = Architecture(
@@ -30,6 +33,8 @@ EVERY_EDIT = Architecture(
     edits=(
         CaptureGraph(),
         FoldBatchNorm(pairs=(("stem", "stem_norm"),)),
+        MaskWeights(modules=("stem",), structure="unstructured", ramp=0.75),
+        MaskWeights(modules=("twice", "head"), structure=NOfM(keep=2, of=4), ramp=0.0),
         QuantizeActivations(groups=(("x",), ("relu", "pool")), q_min=0, q_max=255),
         QuantizeStandalone(modules=("head",), q_min=-128, q_max=127),
         QuantizeWeights(modules=("stem", "head"), q_min=-64, q_max=64),
@@ -44,6 +49,8 @@ def test_an_architecture_survives_json():
     assert [edit["edit"] for edit in json.loads(text)["edits"]] == [
         "capture",
         "fold_batch_norm",
+        "mask_weights",
+        "mask_weights",
         "quantize_activations",
         "quantize_standalone",
         "quantize_weights",
@@ -106,6 +113,7 @@ def test_an_unknown_factory_is_refused():
     "edit",
     [
         FoldBatchNorm(pairs=(("stem", "gone"),)),
+        MaskWeights(modules=("gone",), structure="unstructured", ramp=0.0),
         QuantizeActivations(groups=(("gone",),), q_min=0, q_max=255),
         QuantizeStandalone(modules=("gone",), q_min=0, q_max=255),
         QuantizeWeights(modules=("gone",), q_min=-64, q_max=64),
@@ -138,3 +146,22 @@ def test_a_layer_may_be_called_as_a_method_of_a_container(name: str):
 
     quantizers = quantized(Named(), (3, 8, 8)).module.get_submodule("activation_quantizers")
     assert f"{name}_grid" in dict(quantizers.named_children())
+
+
+def test_masks_are_rebuilt_with_their_structure_and_the_last_one_counts():
+    edits = (*EVERY_EDIT.edits[2:4], MaskWeights(modules=("twice",), structure="unstructured", ramp=0.5))
+    found = dict(masks(build(Architecture(model="user_models:mixed", input_shape=IMAGE, edits=edits))))
+    assert {name: (str(mask.structure), mask.ramp) for name, mask in found.items()} == {
+        "stem": ("unstructured", 0.75),
+        "twice": ("unstructured", 0.5),
+        "head": ("2:4", 0.0),
+    }
+
+
+def test_a_mask_on_a_weight_that_is_computed_since_is_refused():
+    edits = (
+        QuantizeWeights(modules=("head",), q_min=-64, q_max=64),
+        MaskWeights(modules=("head",), structure="unstructured", ramp=0.0),
+    )
+    with pytest.raises(ModelError, match="mask_weights fails with its weight is computed by something else"):
+        build(Architecture(model="user_models:mixed", input_shape=IMAGE, edits=edits))

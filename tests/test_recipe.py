@@ -7,9 +7,11 @@ from pydantic import Field
 
 from tinyml import recipe as module
 from tinyml.errors import RecipeError
+from tinyml.numerics.sparsity import NOfM
 from tinyml.passes import Compressed, Context, Pass
 from tinyml.passes.base import Role
-from tinyml.recipe import Gates, Recipe, load_recipe, recipe_schema, resolved_yaml
+from tinyml.passes.weight_pruning import WeightPruning
+from tinyml.recipe import Gates, Recipe, load_gates, load_recipe, recipe_schema, resolved_yaml
 from tinyml.recipe_order import order_faults, order_notes
 from tinyml.shipped import shipped_files
 
@@ -127,7 +129,7 @@ def test_a_fault_of_an_override_names_it(file: Path, override: str, said: str) -
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        pytest.param("prunes: {}", "r:4:5: passes.0.prunes: unknown pass; allowed: linear_quantization", id="unknown"),
+        pytest.param("prunes: {}", "r:4:5: passes.0.prunes: unknown pass; allowed: ", id="unknown"),
         pytest.param("prune: {sparsity: 1.0}", "passes.0.prune.sparsity: must be less than 1, not 1.0", id="range"),
         pytest.param("prune: {sparsity: nan}", 'sparsity: must be a number, not "nan"', id="nan"),
         pytest.param("prune: {}", "passes.0.prune.sparsity: missing", id="missing"),
@@ -159,6 +161,7 @@ def test_a_wrong_entry_is_told_with_its_place(file: Path, entry: str, said: str)
         ),
         pytest.param(f"{HEAD}passes: int8", 'passes: must be a list, not "int8"', id="passes is a word"),
         pytest.param(f"{HEAD}export: {{input: uint9}}", "Did you mean 'uint8'?", id="input type"),
+        pytest.param(f"{HEAD}export: {{nonzeros: float17}}", "Did you mean 'float16'?", id="type of the non-zeros"),
         pytest.param("", "is empty", id="empty"),
     ],
 )
@@ -173,7 +176,7 @@ def test_all_faults_are_told_at_once(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["int9", "recipes/int8", ""])
 def test_an_unknown_name_gets_the_list(name: str) -> None:
-    with pytest.raises(RecipeError, match=r"unknown recipe .*allowed: baseline, fp16, int8"):
+    with pytest.raises(RecipeError, match=r"unknown recipe .*allowed: baseline, finetune, fp16, int8"):
         load_recipe(name)
 
 
@@ -236,6 +239,7 @@ def test_what_may_not_be_meant_is_said_at_load(
     file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Prune, "role", "train")
+    caplog.set_level("WARNING", "tinyml")  # an earlier test may have asked for silence
     load(file, f"{HEAD}passes: [{{prune: {{sparsity: 0.5}}}}]")
     assert "nothing to recover from" in caplog.text
 
@@ -243,3 +247,47 @@ def test_what_may_not_be_meant_is_said_at_load(
 def test_the_schema_knows_the_settings_of_every_pass() -> None:
     entries = recipe_schema()["$defs"]["RecipeFile"]["properties"]["passes"]["items"]["anyOf"]
     assert [next(iter(entry["properties"])) for entry in entries[1:]] == list(module.PASSES)
+
+
+def test_gates_are_read_without_knowing_the_passes(file: Path) -> None:
+    file.write_text(f"{HEAD}passes: [my_own: {{steps: 3}}]\ngates: {{max_drop_points: 1.5}}")
+    assert load_gates(file) == Gates(max_drop_points=1.5)
+
+
+def test_a_fault_of_the_gates_is_told(file: Path) -> None:
+    file.write_text(f"{HEAD}gates: {{agreement: 2}}")
+    with pytest.raises(RecipeError, match=r"gates\.agreement"):
+        load_gates(file)
+
+
+CUBIC = "weight_pruning: {schedule: cubic}"
+
+
+def test_a_cubic_ramp_needs_a_training_after_it_and_the_place_is_told(file: Path) -> None:
+    said = refused(file, f"{HEAD}passes:\n  - fine_tuning\n  - {CUBIC}\n  - linear_quantization\n")
+    assert said.startswith("r:5:5: passes.1: weight_pruning prunes on a cubic ramp while a fine_tuning trains: put one")
+    recipe = load(file, f"{HEAD}passes:\n  - {CUBIC}\n  - fine_tuning\n  - linear_quantization\n")
+    assert [entry.name for entry in recipe.passes] == ["weight_pruning", "fine_tuning", "linear_quantization"]
+
+
+@pytest.mark.parametrize("written", ["2:4", '"2:4"', "{keep: 2, of: 4}"])
+def test_n_of_m_is_written_as_a_ratio_or_spelled_out(file: Path, written: str) -> None:
+    recipe = load(file, f"{HEAD}passes:\n  - weight_pruning: {{structure: {written}}}\n")
+    assert recipe.passes[0].settings == WeightPruning(structure=NOfM(keep=2, of=4))
+    assert load(file, resolved_yaml(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("sparsity: 1.0", "r:4:22: passes.0.weight_pruning.sparsity: must be less than 1, not 1.0"),
+        ("sparsity: .nan", "r:4:22: passes.0.weight_pruning.sparsity: .nan is not a finite number"),
+        ("scope: globl", "Did you mean 'global'?"),
+        ("structure: unstructred", "Did you mean 'unstructured'?"),
+        ("structure: 4:2", "4:2 keeps nothing or everything: write N:M with 0 < N < M, such as 2:4"),
+        ("structure: 2:4, sparsity: 0.7", "structure 2:4 zeroes 0.5 of the weights, not 0.7; write sparsity: 0.5"),
+        ("layers: {head: {sparsty: 0.5}}", "Did you mean 'sparsity'?"),
+    ],
+)
+def test_faults_of_pruning_are_told_with_their_cure(file: Path, settings: str, said: str) -> None:
+    assert said in refused(file, f"{HEAD}passes:\n  - weight_pruning: {{{settings}}}\n")

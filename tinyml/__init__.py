@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from tinyml.errors import GateMissed, Refused, TinymlError
     from tinyml.measure import Measurement
     from tinyml.models import create_model
-    from tinyml.pipeline import Job, compress
+    from tinyml.passes import Pass
+    from tinyml.pipeline import Job
     from tinyml.pipeline import verify_subject as verify
-    from tinyml.recipe import Recipe, load_recipe
+    from tinyml.pipeline.compress import compress
+    from tinyml.recipe import PassEntry, Recipe, load_recipe
     from tinyml.target import Target, load_target
+    from tinyml.training import TrainingSettings, train
 
 __version__ = "0.1.0"
 
@@ -24,17 +27,21 @@ _PUBLIC = {
     "GateMissed": ("tinyml.errors", "GateMissed"),
     "Job": ("tinyml.pipeline", "Job"),
     "Measurement": ("tinyml.measure", "Measurement"),
+    "Pass": ("tinyml.passes", "Pass"),
+    "PassEntry": ("tinyml.recipe", "PassEntry"),
     "Recipe": ("tinyml.recipe", "Recipe"),
     "Refused": ("tinyml.errors", "Refused"),
     "Target": ("tinyml.target", "Target"),
     "Task": ("tinyml.data", "Task"),
     "TinymlError": ("tinyml.errors", "TinymlError"),
+    "TrainingSettings": ("tinyml.training", "TrainingSettings"),
     "compress": ("tinyml.pipeline", "compress"),
     "create_model": ("tinyml.models", "create_model"),
     "load": ("tinyml.checkpoint", "load_compressed"),
     "load_recipe": ("tinyml.recipe", "load_recipe"),
     "load_target": ("tinyml.target", "load_target"),
     "load_task": ("tinyml.data", "load_task"),
+    "train": ("tinyml.training", "train"),
     "verify": ("tinyml.pipeline", "verify_subject"),
 }
 
@@ -42,17 +49,21 @@ __all__ = [
     "GateMissed",
     "Job",
     "Measurement",
+    "Pass",
+    "PassEntry",
     "Recipe",
     "Refused",
     "Target",
     "Task",
     "TinymlError",
+    "TrainingSettings",
     "compress",
     "create_model",
     "load",
     "load_recipe",
     "load_target",
     "load_task",
+    "train",
     "verify",
 ]
 

@@ -13,6 +13,7 @@ from tinyml.errors import ModelError
 from tinyml.graph.capture import capture
 from tinyml.graph.fold import fold
 from tinyml.layers.half import HalfPrecisionNetwork
+from tinyml.layers.mask import Structure, attach_mask
 from tinyml.layers.quantizers import ActivationQuantizer, attach_standalone, attach_weight_quantizer
 from tinyml.models import create_model
 from tinyml.numerics.affine import Grid
@@ -43,6 +44,21 @@ class FoldBatchNorm(_Edit):
         if not isinstance(model, fx.GraphModule):
             raise TypeError("fold_batch_norm needs a captured model")
         fold(model, list(self.pairs))
+        return model
+
+
+class MaskWeights(_Edit):
+    """Attach masks to weights, in the place of those that are there; which weights are zero is among the weights."""
+
+    edit: Literal["mask_weights"] = "mask_weights"
+    modules: tuple[str, ...]
+    structure: Structure
+    ramp: float
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Attach in place."""
+        for name in self.modules:
+            attach_mask(model.get_submodule(name), structure=self.structure, ramp=self.ramp)
         return model
 
 
@@ -118,7 +134,13 @@ class HalfPrecision(_Edit):
 
 
 Edit = Annotated[
-    CaptureGraph | FoldBatchNorm | QuantizeWeights | QuantizeActivations | QuantizeStandalone | HalfPrecision,
+    CaptureGraph
+    | FoldBatchNorm
+    | MaskWeights
+    | QuantizeWeights
+    | QuantizeActivations
+    | QuantizeStandalone
+    | HalfPrecision,
     Field(discriminator="edit"),
 ]
 

@@ -12,6 +12,7 @@
     │   └── MissingDependency          an optional package that is not installed
     ├── DivergenceError            1   a training left the finite numbers (training/result.py)
     ├── NonFiniteError             1   a network answers NaN or Inf (training/evaluation.py)
+    ├── ProcessError               *   another process of the run failed, with this code, or ended (1)
     └── GateMissed                 3   a quality gate was missed: the run directory is kept and says so
 
 A message says what is wrong, shows the value, says what is allowed with the nearest right word, and what to do next.
@@ -69,6 +70,14 @@ class GateMissed(TinymlError):
     """A quality gate was missed; what was made is kept."""
 
     exit_code = 3
+
+
+class ProcessError(TinymlError):
+    """Another process of a run of several failed or ended; the first process of the run is the one that says so."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def first_line(error: BaseException) -> str:

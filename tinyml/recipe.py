@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from tinyml.errors import RecipeError, did_you_mean
 from tinyml.passes import PASSES, Pass
-from tinyml.recipe_order import order_faults, order_notes
+from tinyml.recipe_order import order_faults, order_notes, unfinished_faults
 from tinyml.shipped import shipped_files
 from tinyml.yaml_file import Document, close_objects, read_document
 from tinyml.yaml_syntax import JSON
@@ -35,9 +35,17 @@ class PassEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """How the file takes its input: normalised float32 (N, C, H, W), or uint8 (N, H, W, C) pixels."""
+    """What the file is like.
+
+    Attributes:
+        input: normalised float32 (N, C, H, W), or uint8 (N, H, W, C) pixels.
+        nonzeros: of weights with so many zeros that a bit mask and the other values take fewer bytes: 'exact' stores
+            those values as they are, 'float16' rounds them; 'dense' stores the zeros, too, for a runtime that
+            computes on every run what onnxruntime computes once, when it loads a file.
+    """
 
     input: Literal["float32", "uint8"] = "float32"
+    nonzeros: Literal["exact", "float16", "dense"] = "exact"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,11 @@ class Recipe:
     passes: tuple[PassEntry, ...] = ()
     export: ExportSettings = field(default_factory=ExportSettings)
     gates: Gates = field(default_factory=Gates)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files and directories that settings of the passes name: what a run reads besides its checkpoint."""
+        return tuple(path for entry in self.passes for path in _paths_in(entry.settings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +114,8 @@ def load_recipe(spec: str, overrides: Sequence[str] = ()) -> Recipe:
     entries = _entries(document)
     for index, text in order_faults([(entry.name, entry.settings.role) if entry else None for entry in entries]):
         document.fault(("passes", index), text)
+    for index, text in unfinished_faults([entry.settings if entry else None for entry in entries]):
+        document.fault(("passes", index), text)
     document.raise_faults()
     if frame is None:
         raise RecipeError(f"{document.source}: is no recipe")
@@ -110,11 +125,27 @@ def load_recipe(spec: str, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe(name=frame.name, seed=frame.seed, passes=passes, export=frame.export, gates=frame.gates)
 
 
+def load_gates(file: Path) -> Gates:
+    """Return the gates of a recipe file. Its passes are not looked at: those of a Python program may be its own.
+
+    Raises:
+        RecipeError: with every fault of the file but those of its passes.
+    """
+    document = read_document(file, error=RecipeError)
+    frame = document.validate(RecipeFile, document.value)
+    document.raise_faults()
+    assert frame is not None  # what is None has a fault
+    return frame.gates
+
+
 def resolved_yaml(recipe: Recipe) -> str:
     """Return the recipe as YAML with every default spelled out; `load_recipe` reads it back as equal."""
-    values: dict[str, JSON] = {"version": recipe.version, "name": recipe.name, "seed": recipe.seed}
-    values["passes"] = [{entry.name: _settings_values(entry.settings)} for entry in recipe.passes]
-    return dump_yaml({**values, "export": asdict(recipe.export), "gates": asdict(recipe.gates)})
+    return dump_yaml(_values(recipe))
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, str]:
+    """Return every value of the resolved recipe as text by its dotted key: {"passes.0.fine_tuning.epochs": "5"}."""
+    return dict(_leaves(_values(recipe)))
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -132,6 +163,30 @@ def recipe_schema() -> dict[str, Any]:
     frame = tree["$defs"][tree["$ref"].rsplit("/", 1)[-1]]
     frame["properties"]["passes"]["items"] = {"anyOf": entries}
     return close_objects(tree)
+
+
+def _values(recipe: Recipe) -> dict[str, JSON]:
+    values: dict[str, JSON] = {"version": recipe.version, "name": recipe.name, "seed": recipe.seed}
+    values["passes"] = [{entry.name: _settings_values(entry.settings)} for entry in recipe.passes]
+    return {**values, "export": asdict(recipe.export), "gates": asdict(recipe.gates)}
+
+
+def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, value) for everything inside that holds nothing further."""
+    inside = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else [])
+    if not inside:
+        yield place, repr(value)
+    for key, entry in inside:
+        yield from _leaves(entry, f"{place}.{key}".lstrip("."))
+
+
+def _paths_in(value: object) -> Iterator[Path]:
+    """Yield every path that a dataclass holds, however deep."""
+    if isinstance(value, Path):
+        yield value
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from _paths_in(getattr(value, each.name))
 
 
 def _settings_values(settings: Pass) -> JSON:

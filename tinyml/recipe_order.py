@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from tinyml.passes import Pass
+from tinyml.passes.weight_pruning import WeightPruning
+
 # earlier role, later role -> what is wrong; {earlier} and {later} are the names of the passes
 RULES: dict[tuple[str, str], str] = {
     ("quantize", "prune"): "{later} would prune after {earlier}, on weights that are codes already; put it before",
@@ -38,6 +41,23 @@ def order_faults(passes: Sequence[tuple[str, str] | None]) -> list[tuple[int, st
                 faults.append((later_index, rule.format(earlier=earlier[0], later=later[0])))
                 break
     return faults
+
+
+def unfinished_faults(passes: Sequence[Pass | None]) -> list[tuple[int, str]]:
+    """Return (index, what is wrong) for each pass that a training must finish and that none follows.
+
+    Args:
+        passes: the settings of each pass; None where the recipe is wrong already.
+    """
+    return [
+        (
+            index,
+            "weight_pruning prunes on a cubic ramp while a fine_tuning trains: put one after it, or choose one-shot",
+        )
+        for index, settings in enumerate(passes)
+        if isinstance(settings, WeightPruning) and settings.schedule == "cubic"
+        if not any(later is None or later.role == "train" for later in passes[index + 1 :])
+    ]
 
 
 def order_notes(passes: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.errors import CheckpointError
+from tinyml.export.storage import leave_out_zeros
 
 CODES = np.array([[[[2]]], [[[-4]]]], dtype=np.int8)  # (2 outputs, 1 input, 1, 1)
 
@@ -164,3 +165,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes | Non
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"m\.onnx"):
         weights_of(path)
+
+
+def test_a_weight_without_its_zeros_is_read_with_them(tmp_path: Path) -> None:
+    weight = np.zeros((64, 64), np.float32)
+    weight[0] = 2
+    nodes = [helper.make_node("MatMul", ["input", "fc.weight"], ["output"])]
+    model = onnx.load(save(tmp_path / "m.onnx", nodes, {"fc.weight": weight}))
+    leave_out_zeros(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    (layer,) = weights_of(tmp_path / "m.onnx").values()
+    assert (layer.name, layer.stored.dtype, len(model.graph.node) > 1) == ("fc", np.float32, True)
+    np.testing.assert_array_equal(layer.values, weight)

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from tinyml.architecture import Architecture
-from tinyml.checkpoint import load_compressed, read_state, save_compressed, save_trained
+from tinyml.checkpoint import (
+    compressed_files,
+    compressed_from_files,
+    load_compressed,
+    read_state,
+    save_compressed,
+    save_trained,
+)
 from tinyml.errors import CheckpointError
 from tinyml.manifest import write_manifest
 from tinyml.models import create_model
@@ -28,6 +35,16 @@ def test_a_compressed_model_comes_back_as_it_was(saved):
     assert architecture == LENET
     assert not loaded.training
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_a_compressed_model_comes_back_from_bytes_alone():
+    module = create_model("lenet-digits")
+    weights, text = compressed_files(module, LENET)
+    loaded, architecture = compressed_from_files(weights, text)
+    assert (architecture, loaded.training) == (LENET, False)
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in module.state_dict().items())
+    with pytest.raises(CheckpointError, match="changed or damaged"):
+        compressed_from_files(weights[:-1] + b"x", text)
 
 
 def test_the_same_model_gives_the_same_bytes(saved, tmp_path_factory):

@@ -5,10 +5,12 @@ import warnings
 
 import pytest
 from rich.console import Console
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichBars
 
 from tinyml.cli.console import (
     RichProgress,
+    StatusBars,
     print_json,
     print_table,
     results,
@@ -60,6 +62,37 @@ def test_status_belongs_to_the_innermost_bar() -> None:
         assert [(task.description, task.fields["status"], task.total) for task in bars.tasks] == [
             ("outer", "loss 0.1", 1)
         ]
+
+
+def test_a_continued_work_goes_on_where_it_was() -> None:
+    bars = RichBars(console=Console(file=io.StringIO(), force_terminal=True))
+    seen = [
+        (task.completed, task.total)
+        for _ in RichProgress(bars).track([3, 4], label="count", total=5, done=3)
+        for task in bars.tasks
+    ]
+    assert seen == [(3, 5), (4, 5)]
+
+
+def test_the_time_left_follows_the_watched_steps_only() -> None:
+    clock = iter(range(100))  # a second at each look; a step looks once
+    bars = RichBars(console=Console(file=io.StringIO(), force_terminal=True), get_time=lambda: next(clock))
+    left = [
+        task.time_remaining
+        for _ in RichProgress(bars).track(range(6), label="count", total=1006, done=1000)
+        for task in bars.tasks
+    ]
+    assert left[2:] == [4, 3, 2, 1]
+
+
+def test_a_status_stands_whole_below_its_bar_in_80_columns() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    status = "epoch 12/30 · loss 0.601 · validation 99.67% · 16,063 images/s"
+    bars = StatusBars(TextColumn("{task.description}"), BarColumn(), console=console)
+    for _ in RichProgress(bars).track([1], label="training"):
+        bars.update(bars.task_ids[0], status=status)
+        console.print(*bars.get_renderables())
+    assert f"\n  {status}\n" in console.file.getvalue()  # type: ignore[attr-defined]  # StringIO
 
 
 def test_no_color_reaches_the_console(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,3 +69,18 @@ def test_the_same_generator_gives_the_same_images():
     everything = Augmentation(crop=2, flip=True, cutout=3)
     assert np.array_equal(augmented(everything, seed=1), augmented(everything, seed=1))
     assert not np.array_equal(augmented(everything, seed=1), augmented(everything, seed=2))
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        pytest.param(Augmentation(crop=2), id="crop"),
+        pytest.param(Augmentation(flip=True), id="flip"),
+        pytest.param(Augmentation(cutout=3), id="cutout"),
+        pytest.param(Augmentation(crop=2, flip=True, cutout=3), id="all"),
+    ],
+)
+def test_parts_of_a_batch_change_as_they_do_in_the_whole(augmentation: Augmentation):
+    parts = [slice(0, 24), slice(24, 64)]
+    separately = [augment(IMAGES[part], augmentation, np.random.default_rng(3), part=part, total=64) for part in parts]
+    assert np.array_equal(np.concatenate(separately), augmented(augmentation))

@@ -78,6 +78,14 @@ def test_calibration_draws_distinct_training_images_by_the_seed():
     assert not np.array_equal(drawn, task.calibration_inputs(8, seed=2))
 
 
+def test_calibration_examples_keep_their_labels():
+    task = pixel_task()
+    drawn = task.calibration_examples(8, seed=1)
+    assert np.array_equal(task.inputs(drawn.x), task.calibration_inputs(8, seed=1))
+    rows = [int((task.train.x == image).all(axis=(1, 2, 3)).argmax()) for image in drawn.x]
+    assert drawn.y.tolist() == task.train.y[rows].tolist()
+
+
 def test_calibration_without_train_falls_back_to_validation_and_says_so(caplog: pytest.LogCaptureFixture):
     task = pixel_task(train=None, validation=pixel_split(source="file v.npz"))
     assert len(task.calibration_inputs(5, seed=0)) == 5

@@ -17,7 +17,8 @@ Run = Callable[..., Any]
 
 ON_DIGITS = ("--model", "lenet-digits", "--data", "digits")
 CONTENTS = {
-    "model.onnx", "model.safetensors", "architecture.json", "baseline/model.onnx", "recipe.yaml", "reference.npz",
+    "model.onnx", "model.safetensors", "architecture.json", "recipe.yaml", "reference.npz",
+    "baseline/model.onnx", "baseline/model.safetensors", "baseline/architecture.json",
     "metrics.json", "history.jsonl", "report.html", "README.md", "manifest.json",
 }  # fmt: skip
 

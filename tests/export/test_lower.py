@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tinyml.errors import TinymlError
 from tinyml.export import to_onnx
 from tinyml.export.rewrites.index import GraphIndex
+from tinyml.layers.mask import attach_mask
 from tinyml.passes.base import Compressed
 from tinyml.runtime.session import logits, open_session
 from tinyml.target import load_target
@@ -182,3 +183,15 @@ def test_a_model_that_cannot_be_exported_is_refused_in_one_line():
     with pytest.raises(TinymlError, match="the model cannot be exported to ONNX: ") as caught:
         to_onnx(Branching(), input_shape=IMAGE, target=AVX2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_masked_weight_is_a_plain_constant_with_zeros():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10)).eval()
+    for name, zeros in (("0", 70), ("2", 1000)):
+        layer = model.get_submodule(name)
+        attach_mask(layer, structure="unstructured", ramp=0.0).aim(layer.weight.detach(), start=0, zeros=zeros)
+    shipped = to_onnx(model, input_shape=(3, 8, 8), target=AVX2, nonzeros="dense")
+    found = arrays(shipped)
+    assert [node.op_type for node in shipped.graph.node] == ["Conv", "Reshape", "Gemm"]
+    assert {name: int((found[f"{name}.weight"] == 0).sum()) for name in "02"} == {"0": 70, "2": 1000}
+    assert model[0].parametrizations.weight[0].masked == 70  # the model that was exported keeps its masks

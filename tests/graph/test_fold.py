@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_task import trained
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from tinyml.graph.capture import capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
@@ -153,3 +154,36 @@ def test_a_norm_behind_a_linear_layer_folds_over_features_only(shape: tuple[int,
     graph_module = traced(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6)))
     propagate_shapes(graph_module, torch.zeros(2, *shape))
     assert bool(foldable_pairs(graph_module)) is folds
+
+
+class Halved(nn.Module):
+    """Commutes with a factor for each output channel."""
+
+    commutes_with_scaling = True
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / 2
+
+
+class Shifted(nn.Module):
+    """Does not."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + 1
+
+
+@pytest.mark.parametrize(
+    ("chain", "folds"),
+    [([Halved()], True), ([Halved(), Halved()], True), ([Shifted()], False), ([Halved(), Shifted()], False)],
+    ids=["one that commutes", "two", "one that does not", "one of two does not"],
+)
+def test_behind_parametrizations_a_norm_folds_where_all_of_them_commute_with_it(chain: list[nn.Module], folds: bool):
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
+    for each in chain:
+        parametrize.register_parametrization(model[0], "weight", each)
+    graph_module, x = traced(model), torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert foldable_pairs(graph_module) == ([("0", "1")] if folds else [])
+    with torch.no_grad():
+        expected = graph_module(x)
+        fold(graph_module, foldable_pairs(graph_module))
+        assert torch.allclose(graph_module(x), expected, rtol=1e-5, atol=1e-5)

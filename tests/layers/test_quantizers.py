@@ -2,7 +2,8 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tinyml.layers.observer import RangeObserver
 from tinyml.layers.quantizers import (
@@ -142,3 +143,22 @@ def test_a_model_lists_its_weight_quantizers_by_layer():
 
 def test_a_layer_with_weight_norm_has_no_weight_quantizer():
     assert weight_quantizers(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))) == {}
+
+
+class Upper(nn.Module):
+    """Keeps the first row of a weight."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return torch.cat([weight[:1], torch.zeros_like(weight[1:])])
+
+
+def test_behind_another_parametrization_its_result_is_quantized():
+    layer = nn.Linear(3, 2)
+    parametrize.register_parametrization(layer, "weight", Upper())
+    fitted_layer(layer)
+    quantizer, weight = weight_quantizers(layer)[""]
+    assert torch.equal(weight, Upper()(layer.parametrizations.weight.original))
+    assert quantizer.scale[1] == 1.0  # of a row without values
+    assert not layer.weight[1].any()
+    quantizer.freeze(weight)
+    assert torch.equal(quantizer.codes[1], torch.zeros(3, dtype=torch.int8))

@@ -1,7 +1,9 @@
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tinyml.export.storage import leave_out_zeros
 from tinyml.measure.network import read_network
 from tinyml.measure.parameters import count_parameters, parameters, parameters_nonzero
 
@@ -98,3 +100,17 @@ def test_a_quantized_operator_subtracts_its_own_zero_point(save_graph):
         constants={"w": np.uint8([[3, 4], [3, 0]]), "az": np.uint8(0), "wz": np.uint8(3)},
     )  # fmt: skip
     assert count_parameters(read_network(path)) == {"w": (4, 2)}
+
+
+def test_a_weight_without_its_zeros_counts_as_the_weight(save_graph):
+    weight = np.zeros((64, 64), np.float32)
+    weight[0] = 1
+    path = save_graph(
+        [helper.make_node("MatMul", ["input", "w"], ["output"])],
+        inputs={"input": [1, 64]}, outputs={"output": [1, 64]}, constants={"w": weight},
+    )  # fmt: skip
+    model = onnx.load(path)
+    leave_out_zeros(model)
+    onnx.save(model, path)
+    assert "w" not in [item.name for item in model.graph.initializer]
+    assert count_parameters(read_network(path)) == {"w": (64 * 64, 64)}

@@ -1,20 +1,30 @@
 """What continuing an earlier run demands."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tinyml.architecture import Architecture, CaptureGraph, HalfPrecision, QuantizeStandalone, QuantizeWeights
+from tinyml.architecture import (
+    Architecture,
+    CaptureGraph,
+    HalfPrecision,
+    MaskWeights,
+    QuantizeStandalone,
+    QuantizeWeights,
+)
 from tinyml.data import Task
 from tinyml.errors import RecipeError
+from tinyml.passes.weight_pruning import WeightPruning
 from tinyml.pipeline import Job, compress
 from tinyml.pipeline.chain import applied_passes
-from tinyml.pipeline.compress import prepare
-from tinyml.recipe import load_recipe
+from tinyml.pipeline.prepare import prepare
+from tinyml.recipe import PassEntry, load_recipe
 from tinyml.target import load_target
 
 WEIGHTS = QuantizeWeights(modules=("fc",), q_min=-64, q_max=64)
+MASKS = MaskWeights(modules=("fc",), structure="unstructured", ramp=0.0)
 INPUTS = QuantizeStandalone(modules=("fc",), q_min=0, q_max=255)
 
 
@@ -24,6 +34,7 @@ INPUTS = QuantizeStandalone(modules=("fc",), q_min=0, q_max=255)
         pytest.param((), (), id="a run without passes"),
         pytest.param((CaptureGraph(),), (), id="a graph alone"),
         pytest.param((CaptureGraph(), WEIGHTS, INPUTS), ("linear_quantization",), id="int8"),
+        pytest.param((MASKS, CaptureGraph(), WEIGHTS), ("weight_pruning", "linear_quantization"), id="sparse int8"),
         pytest.param((CaptureGraph(), HalfPrecision()), ("half_precision",), id="fp16"),
     ],
 )
@@ -64,3 +75,10 @@ def test_a_pass_that_must_not_follow_those_of_the_run_directory_is_refused(
 @pytest.mark.parametrize("first", ["int8_run", "fp16_run"])
 def test_a_recipe_without_passes_may_follow_anything(job, request, first: str) -> None:
     assert prepare(job("baseline", checkpoint=request.getfixturevalue(first), model="")).baseline is not None
+
+
+def test_a_ramp_without_a_training_is_refused_also_where_no_file_was_read(job, digits_checkpoint: Path) -> None:
+    entry = PassEntry(name="weight_pruning", settings=WeightPruning(schedule="cubic"))
+    wanted = job("baseline", checkpoint=digits_checkpoint)
+    with pytest.raises(RecipeError, match=r"passes\.0: weight_pruning prunes on a cubic ramp .*: put one after it"):
+        prepare(replace(wanted, recipe=replace(wanted.recipe, passes=(entry,))))

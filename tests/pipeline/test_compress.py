@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ import tinyml
 from tinyml.data import Split, Task
 from tinyml.errors import DataError, GateMissed, Refused, TargetError, TinymlError
 from tinyml.manifest import read_manifest
+from tinyml.models.lenet_digits import lenet_digits
 from tinyml.pipeline import compress as public
 from tinyml.pipeline import verify_subject
-from tinyml.pipeline.compress import prepare
+from tinyml.pipeline.prepare import prepare
 from tinyml.target import load_target
 
 MODULE = import_module("tinyml.pipeline.compress")  # the name is also that of its function
@@ -45,6 +47,18 @@ def test_what_is_left_alone_is_kept_and_inherited_by_the_next_run_of_the_chain(
     kept = [(tmp_path / name / "baseline" / "model.onnx").read_bytes() for name in ("first", "second")]
     assert kept[0] == kept[1]
     assert (tmp_path / "second" / "model.onnx").read_bytes() == (tmp_path / "first" / "model.onnx").read_bytes()
+
+
+def test_the_nonzeros_of_the_file_are_rounded_and_not_those_of_the_baseline(job, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = lenet_digits().state_dict()
+    torch.save({name: tensor * (tensor > 0.02) for name, tensor in weights.items()}, tmp_path / "sparse.pt")
+    outcome = public(job("baseline", "export.nonzeros=float16", checkpoint=tmp_path / "sparse.pt"), tmp_path / "run")
+    assert outcome.verification.passed
+    files = (tmp_path / "run" / name for name in ("baseline/model.onnx", "model.onnx"))
+    kinds = [{item.data_type for item in onnx.load(file).graph.initializer} for file in files]
+    assert [onnx.TensorProto.FLOAT16 in types for types in kinds] == [False, True]
+    assert "bit masks" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

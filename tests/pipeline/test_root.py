@@ -34,7 +34,9 @@ def test_a_checkpoint_gives_its_weights_in_eval_mode(job, digits_checkpoint: Pat
 
 def test_a_run_directory_continues_a_chain_with_its_baseline(job, int8_run: Path) -> None:
     root = load_root(job("baseline", checkpoint=int8_run, model=""))
-    assert root.baseline == int8_run / "baseline" / "model.onnx"
+    assert root.baseline == int8_run / "baseline"
+    assert {type(module).__name__ for module in root.teacher.modules()} & {"Conv2d", "BatchNorm2d"}
+    assert not root.teacher.training
     assert root.compressed.architecture.edits[0].edit == "capture"
     assert root.input_shape == (1, 8, 8)
 

@@ -8,7 +8,7 @@ from torch import nn
 from tinyml.errors import TargetError
 from tinyml.layers.quantizers import ActivationQuantizer
 from tinyml.numerics.affine import signed_grid, unsigned_grid
-from tinyml.pipeline.compress import prepare
+from tinyml.pipeline.prepare import prepare
 from tinyml.pipeline.target_fit import check_target
 from tinyml.target import TARGETS, load_target
 

@@ -1,4 +1,13 @@
-"""A task that a linear model can do, and a small network for it."""
+"""A task that a linear model can do, a small network for it, and two processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +16,8 @@ from torch import nn
 
 from tinyml.data import Augmentation, Split, Task
 from tinyml.training import TrainingSettings
+
+PATIENCE_S = 100
 
 
 def _split(n: int, seed: int) -> Split:
@@ -52,3 +63,39 @@ def module() -> nn.Module:
             nn.Dropout(0.2),
             nn.Linear(64, 2),
         ).eval()
+
+
+def _run_two(cases: str, folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-W", "error", str(Path(__file__).parents[1] / "two_processes.py"), cases, str(folder)]
+    shared = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared["PYTHONPATH"] = str(Path(__file__).parents[2])
+    both = [
+        subprocess.Popen(
+            command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for rank in "01"
+    ]
+    for process in both:
+        said, _ = process.communicate(timeout=PATIENCE_S)
+        assert said == b""
+
+
+@pytest.fixture(scope="session")
+def outcome(once: Callable[..., Path]) -> Callable[[str], list[Any]]:
+    """Return a function that gives what the processes 0 and 1 made of a case."""
+
+    def of(case: str) -> list[Any]:
+        cases = "killed" if case == "killed" else "all"
+
+        def work(folder: Path) -> None:
+            folder.mkdir()
+            _run_two(cases, folder)
+
+        folder = once(f"two-processes-{cases}", work)
+        paths = [folder / f"{case}.{rank}.json" for rank in "01"]
+        return [json.loads(path.read_text()) if path.exists() else None for path in paths]
+
+    return of

@@ -6,6 +6,7 @@ import torch
 
 from tinyml.data import Augmentation, Task
 from tinyml.errors import DataError, UsageError
+from tinyml.torchrun import Launch
 from tinyml.training import TrainingSettings
 from tinyml.training.batches import Batches, positions, train_split
 
@@ -60,3 +61,20 @@ def test_data_without_a_train_split_is_refused(task: Task, settings: TrainingSet
 def test_a_batch_larger_than_the_split_is_refused(task: Task) -> None:
     with pytest.raises(UsageError, match=r"batch_size is 65, but the train split .* has 64 images: at most 64"):
         train_split(task, TrainingSettings(batch_size=65))
+
+
+def test_the_parts_of_several_processes_are_the_batch_of_one(task: Task, settings: TrainingSettings) -> None:
+    each = replace(settings, batch_size=5)
+    together = positions(0, images=64, settings=each, processes=3)
+    assert together == positions(0, images=64, settings=replace(settings, batch_size=15))
+    places = [Launch(rank=rank, world_size=3) for rank in range(3)]
+    for position in (together[0], together[5]):
+        parts = [Batches(task, task.train, each, place).at(position) for place in places]
+        inputs, targets = Batches(task, task.train, replace(settings, batch_size=15)).at(position)
+        assert torch.equal(torch.cat([part[0] for part in parts]), inputs)
+        assert torch.equal(torch.cat([part[1] for part in parts]), targets)
+
+
+def test_a_batch_of_all_processes_larger_than_the_split_is_refused(task: Task) -> None:
+    with pytest.raises(UsageError, match=r"is 33 in each of 2 processes, .* has 64 images: at most 32"):
+        train_split(task, TrainingSettings(batch_size=33), processes=2)

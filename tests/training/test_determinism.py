@@ -29,3 +29,15 @@ def test_a_step_draws_the_same_every_time_and_another_step_something_else() -> N
             draws.append(torch.rand(4))
     assert torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[1])
+
+
+def test_each_process_draws_something_of_its_own_and_the_first_what_one_alone_draws() -> None:
+    draws = []
+    with deterministic(torch.device("cpu")):
+        for rank in (0, 1, 2, 1):
+            seed_step(7, 3, rank=rank)
+            draws.append(torch.rand(4).tolist())
+        seed_step(7, 3)
+        assert torch.rand(4).tolist() == draws[0]
+    assert draws[1] == draws[3]
+    assert len({tuple(draw) for draw in draws}) == 3

@@ -1,5 +1,6 @@
 import copy
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from tinyml.data import Split, Task
 from tinyml.errors import DataError, UsageError
+from tinyml.progress import Item
 from tinyml.training import DivergenceError, EpochRecord, Position, TrainingResult, TrainingSettings, train
 from tinyml.training.losses import cross_entropy
 from tinyml.training.weights import copy_out, digest
@@ -25,6 +27,19 @@ class Memory:
 
     def save(self, state: bytes) -> None:
         self.state = state
+
+
+class Told:
+    """A progress that remembers what was tracked: (total, done)."""
+
+    def __init__(self) -> None:
+        self.tracked: list[tuple[int | None, int]] = []
+
+    def track(self, items: Iterable[Item], *, label: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
+        self.tracked.append((total, done))
+        yield from items
+
+    def status(self, text: str) -> None: ...
 
 
 class KilledError(Exception):
@@ -101,6 +116,16 @@ def test_an_interrupted_training_ends_in_the_same_bytes(
     assert [(r.epoch, r.loss, r.validation_score) for r in result.history] == [
         (r.epoch, r.loss, r.validation_score) for r in expected.history
     ]
+
+
+def test_a_continued_training_tells_the_progress_what_was_done(
+    task: Task, settings: TrainingSettings, module: nn.Module
+) -> None:
+    store, progress = Memory(), Told()
+    with pytest.raises(KilledError):
+        trained(module, task, settings, store=store, on_step=[kill_at(5)])
+    trained(module, task, settings, store=store, progress=progress)
+    assert progress.tracked == [(12, 4)]  # of three epochs of four steps, one was over
 
 
 def test_a_finished_training_is_not_done_again(task: Task, settings: TrainingSettings, module: nn.Module) -> None:
@@ -220,6 +245,25 @@ def test_each_epoch_is_told_as_it_ends(task: Task, settings: TrainingSettings, m
     told: list[EpochRecord] = []
     result = train(module, task, settings, on_epoch=[told.append])
     assert tuple(told) == result.history
+
+
+def test_a_continued_training_tells_the_epochs_of_its_state_first(
+    task: Task, settings: TrainingSettings, module: nn.Module
+) -> None:
+    store, told = Memory(), []
+    with pytest.raises(KilledError):
+        trained(module, task, settings, store=store, on_step=[kill_at(9)])  # in the third epoch
+    trained(module, task, settings, store=store, on_epoch=[lambda record: told.append(record.epoch)])
+    assert told == [1, 2, 3]
+
+
+def test_a_state_is_not_continued_where_the_callers_facts_differ(
+    task: Task, settings: TrainingSettings, module: nn.Module
+) -> None:
+    store = Memory()
+    trained(module, task, settings, store=store, identity={"teacher": "abc"})
+    with pytest.raises(UsageError, match="teacher was abc, is xyz"):
+        trained(module, task, settings, store=store, identity={"teacher": "xyz"})
 
 
 def test_a_users_own_loss_and_optimizer_are_used(task: Task, settings: TrainingSettings, module: nn.Module) -> None:

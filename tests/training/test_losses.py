@@ -1,10 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tinyml.training.losses import cross_entropy, distillation, reconstruction_error, task_objective
+from tinyml.training.losses import (
+    attention_error,
+    cross_entropy,
+    distillation,
+    hint_error,
+    reconstruction_error,
+    task_objective,
+)
 
 # softmax([ln 3, 0]) = [3/4, 1/4]
 LOGITS = torch.tensor([[math.log(3), 0.0]])
@@ -37,6 +45,37 @@ def test_the_objective_of_a_reconstruction_compares_outputs_with_inputs() -> Non
     objective = task_objective("reconstruction")
     doubled = _Doubled()
     assert objective(doubled, torch.tensor([[3.0]]), torch.tensor([0])).item() == 9.0
+
+
+def test_a_hint_is_the_squared_difference_as_a_share_of_the_teachers_square() -> None:
+    student, teacher = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])
+    assert hint_error(student, teacher).item() == pytest.approx(((4 + 4) / 2) / ((9 + 16) / 2), rel=1e-6)
+
+
+def test_a_teacher_whose_features_are_zero_gives_a_finite_hint() -> None:
+    assert hint_error(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0.0
+
+
+def test_attention_is_the_distance_of_normalised_maps_whatever_the_channels() -> None:
+    generator = np.random.default_rng(0)
+    student, teacher = generator.normal(size=(3, 2, 4, 5)), generator.normal(size=(3, 6, 4, 5))
+
+    def maps(features: np.ndarray) -> np.ndarray:
+        summed = (features**2).sum(axis=1).reshape(3, 20)
+        return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+
+    expected = np.mean(np.sum((maps(student) - maps(teacher)) ** 2, axis=1))
+    # float32 of unit vectors of 20 elements: each square within 4 x 2^-24 of its size
+    assert attention_error(torch.tensor(student), torch.tensor(teacher)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_attention_does_not_see_the_size_of_the_features() -> None:
+    features = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert attention_error(10 * features, features).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_half_precision_outputs_are_compared_in_float32() -> None:
+    assert cross_entropy(LOGITS.half(), torch.tensor([0])).dtype == torch.float32
 
 
 class _Doubled(nn.Module):

@@ -14,6 +14,7 @@ from tinyml.training import TrainingSettings
         pytest.param({"warmup": 1.0}, "warmup is 1.0, a share", id="nothing but warm-up"),
         pytest.param({"ema_decay": 1.5}, "ema_decay is 1.5, a share", id="average that grows"),
         pytest.param({"optimizer": "adam"}, "Did you mean 'adamw'", id="unknown optimizer"),
+        pytest.param({"precision": "float61"}, "Did you mean 'float16'", id="unknown precision"),
     ],
 )
 def test_a_value_outside_its_range_is_refused_by_name(wrong: dict[str, float], message: str) -> None:

@@ -4,7 +4,8 @@ import torch
 from tinyml.checkpoint.safetensors_file import to_safetensors
 from tinyml.errors import CheckpointError, UsageError
 from tinyml.training.result import EpochRecord
-from tinyml.training.state import TrainingState, check_identity, from_bytes, to_bytes
+from tinyml.training.settings import TrainingSettings
+from tinyml.training.state import TrainingState, check_identity, from_bytes, run_identity, to_bytes
 
 STATE = TrainingState(
     identity={"setting epochs": 3, "data": "abc"},
@@ -52,3 +53,9 @@ def test_a_changed_run_is_refused_with_every_difference() -> None:
 
 def test_the_same_run_is_accepted() -> None:
     check_identity(STATE.identity, dict(STATE.identity))
+
+
+def test_a_training_of_one_process_is_not_continued_by_two() -> None:
+    one, two = (run_identity(TrainingSettings(), "abc", "def", device="cpu", processes=number) for number in (1, 2))
+    with pytest.raises(UsageError, match="processes was 1, is 2"):
+        check_identity(one, two)

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tinyml.export.storage import leave_out_zeros
 from tinyml.verification.portability import is_quantized, pair_sums, portability_check
 
 # (C_out, C_in): the two largest magnitudes of the first channel are a and b, of the second 3 and 2.
@@ -91,3 +92,12 @@ def test_float_weights_and_float_activations_have_no_bound(quantized_graph, iden
 
 def test_signed_activations_count_too(quantized_graph) -> None:
     assert is_quantized(model(quantized_graph, "Conv", {}, codes(1, 1), activation=np.int8).graph)
+
+
+def test_weights_that_are_stored_without_their_zeros_are_seen(quantized_graph) -> None:
+    values = np.zeros((64, 64), np.int8)
+    values[0, :2] = 100
+    found = quantized_graph("MatMul", values.T)
+    leave_out_zeros(found)
+    assert "w" not in [item.name for item in found.graph.initializer]
+    assert [pair.largest for pair in pair_sums(found.graph)] == [200]

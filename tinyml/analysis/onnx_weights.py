@@ -14,6 +14,7 @@ from typing import Final, final
 import numpy as np
 from onnx.onnx_ml_pb2 import NodeProto
 
+from tinyml.graph.onnx_constants import MASK_SUFFIX, NONZEROS_SUFFIX
 from tinyml.measure.network import Network, read_network
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class LayerWeights:
         nodes: names of the nodes that use them, one for each call of the layer; the first output's where one has none.
         values: as the arithmetic sees them, float32, any shape.
         stored: as they lie in the file: int8 codes, indices of a codebook, or the floats themselves.
+        size_bytes: of all tensors in the file that the values are computed from: codes, scales, codebooks, masks.
     """
 
     name: str
@@ -40,6 +42,7 @@ class LayerWeights:
     nodes: tuple[str, ...] = ()
     values: np.ndarray
     stored: np.ndarray
+    size_bytes: int = 0
 
 
 def weights_of(path: Path, input_shape: tuple[int, ...] = ()) -> dict[str, LayerWeights]:
@@ -73,8 +76,16 @@ def weights_of(path: Path, input_shape: tuple[int, ...] = ()) -> dict[str, Layer
             nodes=tuple(user.name or user.output[0] for user in nodes),
             values=values,
             stored=network.value(source),
+            size_bytes=sum(_stored_bytes(network, each) for each in network.sources(weight)),
         )
     return layers
+
+
+def _stored_bytes(network: Network, source: str) -> int:
+    """Return the bytes of a stored tensor; of one without its zeros those of the mask and the values."""
+    parts = [f"{source}{MASK_SUFFIX}", f"{source}{NONZEROS_SUFFIX}"]
+    stored = parts if network.constants.without_zeros(source) else [source]
+    return sum(network.types[name].size_bytes for name in stored)
 
 
 def _users(network: Network) -> dict[str, list[NodeProto]]:

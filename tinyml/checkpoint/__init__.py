@@ -2,11 +2,22 @@
 
 from tinyml.checkpoint.fit import load_into
 from tinyml.checkpoint.foreign import StateDict, read_state
-from tinyml.checkpoint.own import compressed_files, load_compressed, save_compressed, save_trained
+from tinyml.checkpoint.own import (
+    ARCHITECTURE_NAME,
+    WEIGHTS_NAME,
+    compressed_files,
+    compressed_from_files,
+    load_compressed,
+    save_compressed,
+    save_trained,
+)
 
 __all__ = [
+    "ARCHITECTURE_NAME",
+    "WEIGHTS_NAME",
     "StateDict",
     "compressed_files",
+    "compressed_from_files",
     "load_compressed",
     "load_into",
     "read_state",

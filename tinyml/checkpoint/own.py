@@ -63,13 +63,28 @@ def load_compressed(directory: Path | str) -> tuple[nn.Module, Architecture]:
     """
     directory = Path(directory)
     text, weights = _read(directory / ARCHITECTURE_NAME), _read(directory / WEIGHTS_NAME)
+    _check_manifest(directory, {ARCHITECTURE_NAME: text, WEIGHTS_NAME: weights})
+    return compressed_from_files(weights, text, directory=directory)
+
+
+def compressed_from_files(weights: bytes, text: bytes, *, directory: Path = Path()) -> tuple[nn.Module, Architecture]:
+    """Return the compressed model, rebuilt and in eval mode, and its architecture, from what `compressed_files` gave.
+
+    Args:
+        weights: The bytes of model.safetensors.
+        text: The bytes of architecture.json.
+        directory: Where they are from, for messages.
+
+    Raises:
+        CheckpointError: The bytes were changed since they were written, or another version of tinyml wrote them.
+        ModelError: The factory that the model is built from is not there.
+    """
     payload = from_sealed_json(_decoded(text, directory), source=directory / ARCHITECTURE_NAME, error=CheckpointError)
     if payload.pop(_WEIGHTS_KEY, None) != hashlib.sha256(weights).hexdigest():
         raise CheckpointError(
             f"'{directory / WEIGHTS_NAME}' was changed or damaged after it was written: its SHA-256 is not the one in "
             f"{ARCHITECTURE_NAME}."
         )
-    _check_manifest(directory, {ARCHITECTURE_NAME: text, WEIGHTS_NAME: weights})
     architecture = _parse(payload, directory / ARCHITECTURE_NAME)
     module = build(architecture)
     _load_exactly(module, weights, directory / WEIGHTS_NAME)

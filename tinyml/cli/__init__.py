@@ -5,13 +5,16 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
+from pathlib import Path
 
 import click
 
 from tinyml.cli.group import tinyml
-from tinyml.errors import TinymlError
+from tinyml.errors import ProcessError, TinymlError
+from tinyml.torchrun import Launch, launch
 
 INTERRUPTED = 130
 CURE = "run again with -vv for the traceback"
@@ -24,10 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows '?' and the work goes on
+    place = Launch()
     try:
+        place = launch()
+        if not place.alone:
+            # Read when torch is loaded: it would write a C++ stack at every try to reach another process.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         given = list(sys.argv[1:] if arguments is None else arguments)
         # A verb finds the words of the command line in its context's `obj`: reports quote them.
-        code = tinyml.main(args=given, prog_name="tinyml", standalone_mode=False, obj=given)
+        with _results_of_first(place):
+            code = tinyml.main(args=given, prog_name="tinyml", standalone_mode=False, obj=given)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
@@ -35,15 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return _refuse("Interrupted.", INTERRUPTED)
+        return _refuse("Interrupted." if place.leads else "", INTERRUPTED)
     except Exception as error:
         if _is_interrupted(error):
-            return _refuse("Interrupted.", INTERRUPTED)
+            return _refuse("Interrupted." if place.leads else "", INTERRUPTED)
+        line, code = _one_line(error)
+        if not place.leads:
+            if isinstance(error, ProcessError | click.ClickException):
+                return code  # the first process says it
+            line = f"{line} ({place})"
         if logging.getLogger("tinyml").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
-        return _refuse(*_one_line(error))
+        return _refuse(line, code)
     finally:
         logging.captureWarnings(False)
+
+
+@contextmanager
+def _results_of_first(place: Launch) -> Iterator[None]:
+    """Let only the first of several processes write to stdout."""
+    if place.leads:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _is_interrupted(error: BaseException | None) -> bool:
@@ -75,7 +99,8 @@ def _one_line(error: Exception) -> tuple[str, int]:
 
 def _refuse(line: str, code: int) -> int:
     try:
-        sys.stderr.write(f"{line}\n")
+        if line:
+            sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except OSError:  # nobody listens; the code still tells
         pass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tinyml.cli import options
+from tinyml.torchrun import launch
 from tinyml.yaml_syntax import JSON
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ tinyml compress random --model vgg-cifar --recipe baseline -o runs/vgg"""
 @options.resume
 @options.dry_run
 @options.as_json
+@options.parallel
 def command(
     checkpoint: str,
     model: str | None,
@@ -58,6 +60,8 @@ def command(
     CKPT is a checkpoint file, an earlier run directory, or the word `random` for fresh weights. The run directory
     holds model.onnx, which ships, and report.html. Exit code 3 says that a gate was missed; the directory is kept and
     tells which.
+
+    Started by torchrun in several processes, they train together (see tinyml train); the first one does all else.
     """
     from tinyml.cli.console import messages, show_progress
     from tinyml.cli.outcome_summary import show_outcome
@@ -89,19 +93,21 @@ def command(
         if output.exists():
             messages().print("The same command with --resume continues this run.", markup=False)
         raise
-    show_outcome(outcome, as_json=as_json)
+    if launch().leads:
+        show_outcome(outcome, as_json=as_json)
     outcome.require_gates()
 
 
 def _dry_run(job: "Job", output: Path, *, overwrite: bool, resume: bool, as_json: bool) -> None:
     """Ask everything that the run would ask, and say what it would do."""
     from tinyml.cli.console import print_json
-    from tinyml.pipeline.compress import prepare
+    from tinyml.pipeline.prepare import prepare
     from tinyml.run_directory import RunDirectory
+    from tinyml.training import joined
 
-    root = prepare(job)
-    inputs = [job.checkpoint] if job.checkpoint is not None else []
-    RunDirectory.check(output, overwrite=overwrite, resume=resume, fingerprint=job.fingerprint(), inputs=inputs)
+    with joined() as processes:
+        root = prepare(job, processes)
+    RunDirectory.check(output, overwrite=overwrite, resume=resume, fingerprint=job.fingerprint(), inputs=job.inputs)
     if as_json:
         names = [entry.name for entry in job.recipe.passes]
         print_json({"output": str(output), "passes": names, "target": job.target.name, "notes": list(root.notes)})

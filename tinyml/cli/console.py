@@ -10,17 +10,19 @@ from typing import TypeVar
 
 import click
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
 from rich.table import Table
 from rich.text import Text
 
 from tinyml.progress import Progress, Silent
+from tinyml.torchrun import launch
 
 Item = TypeVar("Item")
 
 UNWATCHED_WIDTH = 160  # columns of a table that goes into a file or a pipe
+SPEED_WINDOW_S = 300.0  # the time left follows the speed of so long: an epoch's validation belongs to it
 
 
 def results() -> Console:
@@ -58,10 +60,13 @@ class RichProgress:
         self._bars = bars
         self._task: TaskID | None = None
 
-    def track(self, items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:
-        """Yield the items, a step of the bar each; the bar goes when they end."""
-        outer, length = self._task, len(items) if total is None and isinstance(items, Sized) else total
-        task = self._bars.add_task(label, total=length, status="")
+    def track(self, items: Iterable[Item], *, label: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
+        """Yield the items, a step of the bar each; the bar goes when they end.
+
+        The time left is reckoned from the steps that were watched, not from those done before.
+        """
+        outer, length = self._task, done + len(items) if total is None and isinstance(items, Sized) else total
+        task = self._bars.add_task(label, total=length, completed=done, status="")
         self._task = task
         try:
             for item in items:
@@ -72,16 +77,27 @@ class RichProgress:
             self._task = outer
 
     def status(self, text: str) -> None:
-        """Show the text beside the innermost bar."""
+        """Show the text under the bars, as that of the innermost one."""
         if self._task is not None:
             self._bars.update(self._task, status=text)
+
+
+class StatusBars(RichBars):
+    """Bars with a line below them for each status: beside a bar, it would not fit into 80 columns."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bars, then what is said of their tasks; rich asks for this at every refresh."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["status"]:
+                yield Text(f"  {task.fields['status']}", no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
     """Give a Progress that draws on stderr; a silent one where that is no terminal or -q was given."""
     console = messages()
-    if not console.is_terminal or not logging.getLogger("tinyml").isEnabledFor(logging.WARNING):
+    if console.quiet or not console.is_terminal or not logging.getLogger("tinyml").isEnabledFor(logging.WARNING):
         yield Silent()
         return
     columns = (
@@ -89,9 +105,9 @@ def show_progress() -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("left"),
     )
-    with RichBars(*columns, console=console, transient=True) as bars:
+    with StatusBars(*columns, console=console, transient=True, speed_estimate_period=SPEED_WINDOW_S) as bars:
         yield RichProgress(bars)
 
 
@@ -99,7 +115,9 @@ class EchoHandler(logging.Handler):
     """Writes log lines to whatever stderr is at that moment (a live progress bar takes its place)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write one line; of several processes only the first one does."""
+        if not launch().leads:
+            return
         try:
             click.echo(f"{record.levelname.capitalize()}: {record.getMessage()}", err=True)
         except OSError:
@@ -122,7 +140,7 @@ def without_colour() -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=False, quiet=not launch().leads)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = UNWATCHED_WIDTH
     return console

@@ -27,7 +27,7 @@ def command(output: Path, recipe: str | None, target: str, overwrite: bool, as_j
     from tinyml.data import load_task
     from tinyml.files import check_output_file
     from tinyml.pipeline import Job, compress
-    from tinyml.pipeline.compress import prepare
+    from tinyml.pipeline.prepare import prepare
     from tinyml.recipe import load_recipe
     from tinyml.run_directory import RunDirectory
     from tinyml.target import load_target

@@ -7,6 +7,7 @@ import click
 
 from tinyml import __version__
 from tinyml.errors import TinymlError, did_you_mean
+from tinyml.torchrun import launch
 
 VERBS: dict[str, str] = {
     "demo": "Train, compress, verify and measure a small network, and write its report.",
@@ -21,6 +22,8 @@ VERBS: dict[str, str] = {
     "schema": "Print the JSON Schema of a recipe, target or data card.",
     "doctor": "Show what this machine has and whether its int8 saturates.",
 }
+
+PARALLEL = ("train", "compress")  # the verbs that several processes, started by torchrun, can do together
 
 EXAMPLE = """\b
 Example:
@@ -39,6 +42,11 @@ class Verbs(click.Group):
         """Import and return the verb; None where there is none of that name."""
         if cmd_name not in VERBS:
             return None
+        if not launch().alone and cmd_name not in PARALLEL:
+            raise click.UsageError(
+                f"{launch().world_size} processes were started, and {cmd_name!r} is for one: start it without torchrun "
+                f"(for several are {', '.join(PARALLEL)})"
+            )
         try:
             command: click.Command = import_module(f"tinyml.cli.{cmd_name}").command
         except ImportError as error:

@@ -4,11 +4,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 
 import click
 
 from tinyml.errors import UsageError
+from tinyml.torchrun import launch
 from tinyml.yaml_syntax import JSON
 
 Verb = Callable[..., None]
@@ -69,6 +71,22 @@ def verb(example: str) -> Callable[[Verb], click.Command]:
         return click.command(epilog=f"\b\nExample:\n{lines}", context_settings=settings)(with_common)
 
     return decorate
+
+
+def parallel(function: Verb) -> Verb:
+    """Let several processes, started by torchrun, do the verb together: what fails in one is told to all."""
+
+    @wraps(function)
+    def together(*arguments: object, **named: object) -> None:
+        if launch().alone:
+            function(*arguments, **named)
+            return
+        from tinyml.training import joined
+
+        with joined():
+            function(*arguments, **named)
+
+    return together
 
 
 def listing(function: Verb) -> Verb:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from tinyml.cli import options
+from tinyml.torchrun import launch
 from tinyml.yaml_syntax import JSON
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Optimizer = Literal["sgd", "adamw"]
 
 # All cores that this process may use: unlike a measurement, a training gains from each of them.
-THREADS = len(os.sched_getaffinity(0))
+THREADS = max(1, len(os.sched_getaffinity(0)) // launch().local_world_size)
 
 
 @options.verb("tinyml train --model lenet-digits --data digits -o lenet.safetensors")
@@ -27,7 +28,7 @@ THREADS = len(os.sched_getaffinity(0))
 @options.data(required=True)
 @options.output("the trained checkpoint (.safetensors)")
 @click.option("--epochs", type=int, default=30, show_default=True, help="Passes over the train split.")
-@click.option("--batch-size", type=int, default=64, show_default=True, help="Images per step.")
+@click.option("--batch-size", type=int, default=64, show_default=True, help="Images per step, of each process.")
 @click.option(
     "--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="SGD has momentum 0.9."
 )
@@ -44,6 +45,7 @@ THREADS = len(os.sched_getaffinity(0))
 @options.overwrite
 @options.resume
 @options.as_json
+@options.parallel
 def command(
     model: str,
     model_args: dict[str, JSON],
@@ -69,6 +71,7 @@ def command(
     """Train a model from fresh weights and write the weights of its best epoch, chosen on validation data.
 
     The test split is measured once, at the end. An interrupted training continues with --resume to the same bytes.
+    `torchrun --nproc-per-node 2 -m tinyml train ...` trains in several processes, whose batches make one.
     """
     import torch
 
@@ -89,14 +92,16 @@ def command(
         channels_last=channels_last,
         seed=seed,
     )
-    _check_output(output, overwrite=overwrite, resume=resume)
-    find_device(device)
+    if launch().leads:
+        _check_output(output, overwrite=overwrite, resume=resume)
+    device = str(find_device(device))
     torch.set_num_threads(threads)
     task = load_task(data)
     module = fresh_module(model, model_args, seed=seed)
     facts = training_facts(model, model_args, task, settings)
     result = _train_and_save(module, task, settings, facts, output=output, device=device, resume=resume)
-    show_training(module, task, settings, result, output=output, as_json=as_json)
+    if launch().leads:
+        show_training(module, task, settings, result, output=output, as_json=as_json)
 
 
 def _state_path(output: Path) -> Path:
@@ -131,15 +136,19 @@ def _train_and_save(
     """Train, write the checkpoint and forget the state; on an interruption say how to go on."""
     from tinyml.checkpoint import save_trained
     from tinyml.cli.console import messages, show_progress
-    from tinyml.training import DivergenceError, StateFile, train
+    from tinyml.training import DivergenceError, StateFile, joined, train
 
     store = StateFile(_state_path(output))
-    if not resume:
+    leads = launch().leads
+    if not resume and leads:
         store.remove()
     try:
-        with show_progress() as progress:
-            result = train(module, task, settings, progress=progress, store=store, device=device)
+        with show_progress() as progress, joined() as processes:
+            processes.meet()
+            result = train(module, task, settings, progress=progress, store=store, device=device, processes=processes)
     except DivergenceError as error:
+        if not leads:
+            raise
         store.remove()  # continuing would diverge again
         if error.result.best_epoch:
             save_trained(output, module, {**facts, "best_epoch": str(error.result.best_epoch), "diverged": str(error)})
@@ -149,6 +158,7 @@ def _train_and_save(
         if store.path.exists():
             messages().print("The same command with --resume continues this training.", markup=False)
         raise
-    save_trained(output, module, {**facts, "best_epoch": str(result.best_epoch)})
-    store.remove()
+    if leads:
+        save_trained(output, module, {**facts, "best_epoch": str(result.best_epoch)})
+        store.remove()
     return result

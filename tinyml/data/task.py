@@ -136,8 +136,8 @@ class Task:
             )
         return split
 
-    def calibration_inputs(self, images: int, seed: int) -> np.ndarray:
-        """Return float32 (images, ...): examples of `calibration_split` drawn without replacement, normalised.
+    def calibration_examples(self, images: int, seed: int) -> Split:
+        """Return `images` examples of `calibration_split`, drawn without replacement.
 
         Fewer where the split is smaller; this, and the use of validation data, is logged.
 
@@ -151,8 +151,11 @@ class Task:
             logger.warning("Calibrating on validation data: task '%s' has no train data", self.name)
         if images > len(split):
             logger.warning("Calibrating on all %d images of %s: %d were asked for", len(split), split.source, images)
-        rows = np.random.default_rng(seed).permutation(len(split))[:images]
-        return self.inputs(split.x[rows])
+        return split.take(np.random.default_rng(seed).permutation(len(split))[:images], f"drawn from {split.source}")
+
+    def calibration_inputs(self, images: int, seed: int) -> np.ndarray:
+        """Return float32 (images, ...): the network's inputs for `calibration_examples`."""
+        return self.inputs(self.calibration_examples(images, seed).x)
 
     def score(self, outputs: np.ndarray, y: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return scores whose mean is `score_name`.

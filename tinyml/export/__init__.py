@@ -2,5 +2,6 @@
 
 from tinyml.export.lower import to_onnx
 from tinyml.export.pixels import PixelNormalization
+from tinyml.export.storage import Nonzeros
 
-__all__ = ["PixelNormalization", "to_onnx"]
+__all__ = ["Nonzeros", "PixelNormalization", "to_onnx"]

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tinyml.errors import TinymlError
 from tinyml.export.pixels import PixelInput, PixelNormalization
 from tinyml.export.rewrites import rewrite
+from tinyml.export.storage import Nonzeros, leave_out_zeros
+from tinyml.layers.mask import bake_masks
 from tinyml.layers.quantizers import weight_quantizers
 from tinyml.target import Target
 
@@ -28,15 +30,18 @@ def to_onnx(
     input_shape: tuple[int, ...],
     target: Target,
     pixels: PixelNormalization | None = None,
+    nonzeros: Nonzeros = "exact",
 ) -> onnx.ModelProto:
     """Return the model as it ships: `input` (N, *input_shape) float32 with N dynamic, `output` as the module gives it.
 
-    With `pixels` the graph takes `input` uint8 (N, H, W, C) and normalises it itself.
+    With `pixels` the graph takes `input` uint8 (N, H, W, C) and normalises it itself. `nonzeros` says how weights with
+    many zeros are stored, see `tinyml.export.storage`.
 
     Raises:
         TinymlError: torch's exporter cannot lower the model.
     """
     shipped = copy.deepcopy(module).cpu().eval()
+    bake_masks(shipped)
     for quantizer, weight in weight_quantizers(shipped).values():
         quantizer.freeze(weight)
     example = torch.zeros(2, *input_shape)
@@ -46,6 +51,7 @@ def to_onnx(
     model = _export(shipped, example, opset=target.opset)
     biases = target.integer.biases if target.integer is not None else "int32"
     rewrite(model, ir_version=target.ir_version, integer_biases=biases == "int32")
+    leave_out_zeros(model, nonzeros)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker's errors share no base class

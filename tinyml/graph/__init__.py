@@ -1,1 +1,1 @@
-"""The network as a graph: capture, BatchNorm folding, and where quantizers go."""
+"""The network as a graph: in torch (capture, BatchNorm folding, where quantizers go) and in ONNX (its constants)."""

@@ -4,7 +4,8 @@
     bias'   = (bias - mean) * gamma / sqrt(variance + epsilon) + beta
 
 Source: Jacob et al. 2018, section 3.2. A pair folds only when nobody else sees the value between the two and nobody
-else shares the layer's parameters.
+else shares the layer's parameters. Behind a parametrization the product is written into the original weight, where
+every parametrization on it says that it commutes with a factor for each output channel (`commutes_with_scaling`).
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize
 
 from tinyml.graph.capture import modules_called
 
@@ -29,8 +31,7 @@ def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
     holders = Counter(id(parameter) for module in modules.values() for parameter in module.parameters(recurse=False))
     pairs = []
     for layer, nodes in calls.items():
-        # No holder: the weight is computed (weight norm, spectral norm), and a product written into it would be lost.
-        if not isinstance(modules[layer], FOLDABLE) or holders[id(modules[layer].weight)] != 1:
+        if not isinstance(modules[layer], FOLDABLE) or holders[id(_stored_weight(modules[layer]))] != 1:
             continue
         followers = {user for node in nodes for user in node.users}
         if any(len(node.users) != 1 for node in nodes) or any(user.op != "call_module" for user in followers):
@@ -42,6 +43,15 @@ def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
             if all(source.all_input_nodes[0] in nodes for source in calls[norm]):
                 pairs.append((layer, norm))
     return pairs
+
+
+def _stored_weight(layer: nn.Module) -> nn.Parameter | None:
+    """Return the parameter to write a product into; None where it would be lost, as behind weight or spectral norm."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return dict(layer.named_parameters(recurse=False)).get("weight")
+    chain = layer.get_submodule("parametrizations.weight")
+    commutes = all(getattr(each, "commutes_with_scaling", False) for each in chain.children())
+    return chain.get_parameter("original") if commutes else None
 
 
 def _folds(layer: nn.Module, norm: nn.Module, *, flat: bool) -> bool:
@@ -76,7 +86,8 @@ def _fold_values(layer: Any, norm: Any) -> None:
     shift = -norm.running_mean.double() * factor
     if norm.bias is not None:
         shift = shift + norm.bias.double()
-    weight = layer.weight
+    weight = _stored_weight(layer)
+    assert weight is not None  # foldable_pairs left the others out
     weight.copy_((weight.double() * factor.reshape(-1, *[1] * (weight.ndim - 1))).to(weight.dtype))
     bias = shift if layer.bias is None else layer.bias.double() * factor + shift
     layer.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)

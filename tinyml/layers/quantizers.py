@@ -4,6 +4,7 @@ An ActivationQuantizer is called on a value in the graph, or through hooks on a 
 WeightQuantizer is a parametrization of a layer's weight; the float weight stays the trained parameter.
 """
 
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -81,21 +82,32 @@ class WeightQuantizer(nn.Module):
 
 
 def attach_weight_quantizer(layer: nn.Module, grid: Grid) -> WeightQuantizer:
-    """Parametrize the layer's weight and return the quantizer, its scales not yet fitted."""
-    quantizer = WeightQuantizer(grid, len(layer.get_parameter("weight")))
+    """Parametrize the weight, behind what is attached already; return the quantizer, its scales not yet fitted."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    quantizer = WeightQuantizer(grid, len(weight))
     parametrize.register_parametrization(layer, "weight", quantizer, unsafe=True)
     return quantizer
 
 
 def weight_quantizers(model: nn.Module) -> dict[str, tuple[WeightQuantizer, Tensor]]:
-    """Return (quantizer, float weight) by the name of the layer."""
+    """Return (quantizer, the float weight that it rounds) by the name of the layer."""
     return {
-        name: (quantizer, layer.parametrizations.weight.original)
+        name: (quantizer, _rounded_by(quantizer, layer.parametrizations.weight))
         for name, layer in model.named_modules()
         if parametrize.is_parametrized(layer, "weight")
         for quantizer in layer.parametrizations.weight
         if isinstance(quantizer, WeightQuantizer)
     }
+
+
+def _rounded_by(quantizer: WeightQuantizer, chain: parametrize.ParametrizationList) -> Tensor:
+    """Return what the parametrizations before the quantizer (a mask) make of the original."""
+    weight = chain.original
+    assert isinstance(weight, Tensor)
+    for before in takewhile(lambda each: each is not quantizer, chain):
+        weight = before(weight)
+    return weight
 
 
 def attach_standalone(layer: nn.Module, grid: Grid) -> None:

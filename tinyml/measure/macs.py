@@ -19,8 +19,9 @@ from typing import Final, final
 
 from onnx.onnx_ml_pb2 import NodeProto
 
+from tinyml.graph.onnx_graphs import subgraphs
 from tinyml.measure.measurement import Measurement
-from tinyml.measure.network import Network, subgraphs
+from tinyml.measure.network import Network
 from tinyml.measure.operators import WITHOUT_MULTIPLY_ADDS
 
 # operator -> index of the weight among the inputs

@@ -15,8 +15,9 @@ from typing import final
 
 from onnx.onnx_ml_pb2 import GraphProto
 
+from tinyml.graph.onnx_graphs import subgraphs
 from tinyml.measure.measurement import Measurement
-from tinyml.measure.network import Network, subgraphs
+from tinyml.measure.network import Network
 from tinyml.measure.operators import OVERWRITES_AN_INPUT
 from tinyml.measure.storage import Storage
 

@@ -8,12 +8,12 @@ from typing import Any, Final, final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, inliner, numpy_helper, shape_inference
-from onnx.onnx_ml_pb2 import AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
-from onnx.reference import ReferenceEvaluator
+from onnx import helper, inliner, shape_inference
+from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
 from tinyml.errors import CheckpointError
-from tinyml.measure.dequantized import dequantized
+from tinyml.graph.onnx_constants import Constants
+from tinyml.graph.onnx_graphs import graphs
 from tinyml.measure.observed_shapes import observed_shapes
 
 _BITS_OF_SMALL_TYPES: Final[dict[int, int]] = {
@@ -60,6 +60,7 @@ class Network:
         path: the file.
         graph: the main graph.
         types: shape and element type by tensor; one whose shape inference did not find is not there.
+        constants: what depends on no input, with its values.
     """
 
     def __init__(self, path: Path, model: ModelProto) -> None:
@@ -69,10 +70,9 @@ class Network:
         self.types: dict[str, TensorType] = {}
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._producers: dict[str, NodeProto] = {}
-        self._opsets = {entry.domain: max(entry.version, 19 if not entry.domain else 1) for entry in model.opset_import}
-        self._values: dict[str, NDArray[Any]] = {}
-        self._constant: dict[str, bool] = {}
-        for graph in _graphs(model.graph):
+        opsets = {entry.domain: entry.version for entry in model.opset_import}
+        self.constants = Constants(self._initializers, self._producers, opsets)
+        for graph in graphs(model.graph):
             self._read(graph)
 
     @property
@@ -82,7 +82,7 @@ class Network:
 
     def nodes(self) -> Iterator[NodeProto]:
         """Yield every node, those of subgraphs behind the node that holds them."""
-        for graph in _graphs(self.graph):
+        for graph in graphs(self.graph):
             yield from graph.node
 
     def unknown(self) -> tuple[str, ...]:
@@ -101,40 +101,15 @@ class Network:
 
     def is_constant(self, name: str) -> bool:
         """Return whether a tensor depends on no input: it is stored, or computed from what is stored."""
-        if name not in self._constant:
-            node = self._producers.get(name)
-            self._constant[name] = name in self._initializers or (
-                node is not None
-                and not any(_subgraphs(node))
-                and all(self.is_constant(source) for source in node.input if source)
-                and not node.op_type.startswith(("Random", "Multinomial"))
-            )
-        return self._constant[name]
+        return name in self.constants
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """Return the initializers and Constant nodes that a constant tensor is computed from, each once."""
-        node = self._producers.get(name)
-        if node is None or not any(node.input):
-            return (name,)
-        return tuple(dict.fromkeys(source for entry in node.input if entry for source in self.sources(entry)))
+        """Return the stored tensors that a constant is computed from; see `Constants.sources`."""
+        return self.constants.sources(name)
 
     def value(self, name: str) -> NDArray[Any]:
-        """Return the value of a constant tensor, computed from what is stored.
-
-        Raises:
-            NotImplementedError, RuntimeError: it is made by an operator that onnx's reference cannot compute.
-        """
-        if name in self._initializers:
-            return numpy_helper.to_array(self._initializers[name])
-        if name not in self._values:
-            node = self._producers[name]
-            inputs = {entry: self.value(entry) for entry in node.input if entry}
-            if node.op_type == "DequantizeLinear":
-                self._values[name] = dequantized(node, inputs)
-            else:
-                results = list(ReferenceEvaluator(node, opsets=self._opsets).run(None, inputs))
-                self._values.update(zip(node.output, map(np.asarray, results), strict=True))
-        return self._values[name]
+        """Return the value of a constant; see `Constants.value`."""
+        return self.constants.value(name)
 
     def _read(self, graph: GraphProto) -> None:
         """Take over the tensors and nodes of one graph."""
@@ -189,7 +164,7 @@ def read_network(path: Path, input_shape: tuple[int, ...] = ()) -> Network:
 def _inferred(path: Path, model: ModelProto) -> ModelProto:
     """Return the model with the shapes that inference finds; CheckpointError where the file contradicts itself."""
     imported = {_domain(entry.domain) for entry in model.opset_import}
-    nodes = [node for graph in _graphs(model.graph) for node in graph.node]
+    nodes = [node for graph in graphs(model.graph) for node in graph.node]
     if stray := next((node for node in nodes if _domain(node.domain) not in imported), None):
         raise CheckpointError(
             f"{path}: {stray.op_type} '{stray.name or ', '.join(stray.output)}' is of the domain "
@@ -219,11 +194,6 @@ def find_onnx(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file or directory; give a run directory or an ONNX file.")
     return path
-
-
-def subgraphs(node: NodeProto) -> tuple[GraphProto, ...]:
-    """Return the graphs that a node holds: the branches of an If, the body of a Loop."""
-    return tuple(_subgraphs(node))
 
 
 def _fix_dimensions(path: Path, info: ValueInfoProto, input_shape: tuple[int, ...]) -> dict[str, int]:
@@ -266,19 +236,3 @@ def _fixed_type(kind: TypeProto) -> TensorType | None:
     if not all(dimension.HasField("dim_value") for dimension in tensor.shape.dim):
         return None
     return TensorType(shape=tuple(dimension.dim_value for dimension in tensor.shape.dim), element_type=tensor.elem_type)
-
-
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """Yield the graphs among a node's attributes."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and the graphs inside it."""
-    yield graph
-    for node in graph.node:
-        for inner in _subgraphs(node):
-            yield from _graphs(inner)

@@ -11,7 +11,8 @@ from typing import final
 
 from onnx.onnx_ml_pb2 import NodeProto
 
-from tinyml.measure.network import Network, subgraphs
+from tinyml.graph.onnx_graphs import subgraphs
+from tinyml.measure.network import Network
 from tinyml.measure.operators import FUSED_OR_IN_PLACE, HAS_INTEGER_FORM
 
 

@@ -8,6 +8,7 @@ from tinyml.data.task import Task
 from tinyml.errors import TinymlError
 from tinyml.measure.accuracy import Scores, accuracy, accuracy_difference, area_under_curve
 from tinyml.measure.latency import LatencyRun, latency_ms, latency_ratio
+from tinyml.measure.ledger import loaded_bytes
 from tinyml.measure.macs import macs
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.memory import peak_activation_bytes
@@ -96,6 +97,10 @@ METRICS: Final[dict[str, Metric]] = {
     "latency_ratio": Metric(
         unit="x", better="higher",
         measure=lambda subject: latency_ratio(subject.latency),
+    ),
+    "loaded_bytes": Metric(
+        unit="bytes", better="lower",
+        measure=lambda subject: loaded_bytes(subject.network),
     ),
     "macs": Metric(
         unit="MACs", better="lower",

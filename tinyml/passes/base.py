@@ -2,10 +2,11 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pydantic import JsonValue
 from torch import nn
 
 from tinyml.architecture import Architecture, Edit
@@ -13,6 +14,7 @@ from tinyml.data import Task
 from tinyml.graph.capture import LeftAlone
 from tinyml.progress import Progress
 from tinyml.target import Target
+from tinyml.training import ALONE, Processes, StateStore
 
 Role = Literal["prune", "quantize", "exit", "train", "cast"]
 
@@ -35,9 +37,25 @@ class Compressed:
         return Compressed(module=module, architecture=architecture, left_alone=(*self.left_alone, *left_alone))
 
 
+def _unrecorded(facts: Mapping[str, JsonValue]) -> None:
+    """Forget the facts: nobody keeps a history."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What every pass is handed."""
+    """What every pass is handed.
+
+    Attributes:
+        task: the data; None where the job has none.
+        target: what the file is made for.
+        teacher: the uncompressed network at the root of the chain, in eval mode; not to be changed.
+        seed: of everything random.
+        device: where torch computes: 'cpu' or 'cuda[:i]'.
+        progress: told of long work.
+        store: where long work keeps its state against a kill; None keeps none.
+        record: adds one line of facts to the history of the run.
+        processes: those that apply a pass of role "train" together; other passes are applied by the first one alone.
+    """
 
     task: Task | None
     target: Target
@@ -45,6 +63,9 @@ class Context:
     seed: int
     device: str
     progress: Progress
+    store: StateStore | None = None
+    record: Callable[[Mapping[str, JsonValue]], None] = _unrecorded
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True, kw_only=True)

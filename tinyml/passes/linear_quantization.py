@@ -9,7 +9,6 @@ tinyml/graph/quantization_points.py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -25,17 +24,19 @@ from tinyml.architecture import (
     QuantizeWeights,
 )
 from tinyml.data import Task
-from tinyml.errors import DataError, RecipeError, TargetError, TinymlError, did_you_mean
+from tinyml.errors import DataError, RecipeError, TargetError, TinymlError
 from tinyml.graph.capture import Capture, LeftAlone, capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
 from tinyml.graph.operations import WEIGHTED
 from tinyml.graph.quantization_points import Plan, plan_graph, plan_modules
+from tinyml.layers.attachment import is_computed
 from tinyml.layers.integer_layers import snap_biases, widen_for_biases
 from tinyml.layers.quantizers import weight_quantizers
 from tinyml.numerics.affine import Grid, signed_grid, unsigned_grid
 from tinyml.numerics.ranges import Method
 from tinyml.passes.base import Compressed, Context, Pass, Role
 from tinyml.passes.calibration import calibrate
+from tinyml.passes.layer_patterns import check_patterns, own_settings, why_left_out
 from tinyml.target import IntegerScheme
 
 REDUCED = Grid(q_min=-64, q_max=64)
@@ -88,13 +89,7 @@ class LinearQuantization(Pass):
             raise RecipeError("linear_quantization: the model is already quantized; start from its float checkpoint")
         _ = _task(context).calibration_split  # refuses where there is nothing to calibrate on
         names = [name for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)]
-        for pattern in (*self.include, *self.exclude, *self.layers):
-            if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
-                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-                raise RecipeError(
-                    f"linear_quantization: pattern '{pattern}' matches no layer.{did_you_mean(pattern, names)} "
-                    f"The layers are {shown}"
-                )
+        check_patterns((*self.include, *self.exclude, *self.layers), names, of="linear_quantization")
         if names and len(self._excluded(model.module)) == len(names):
             raise RecipeError("linear_quantization: include and exclude leave no layer to quantize; widen one of them")
 
@@ -148,11 +143,9 @@ class LinearQuantization(Pass):
         for name, layer in module.named_modules():
             if not isinstance(layer, WEIGHTED):
                 continue
-            if not any(fnmatchcase(name, pattern) for pattern in self.include):
-                reasons[name] = "not in the recipe's include"
-            elif any(fnmatchcase(name, pattern) for pattern in self.exclude):
-                reasons[name] = "in the recipe's exclude"
-            elif "weight" not in dict(layer.named_parameters(recurse=False)):
+            if left_out := why_left_out(name, include=self.include, exclude=self.exclude):
+                reasons[name] = left_out
+            elif is_computed(layer):
                 reasons[name] = "its weight is computed from other parameters (weight norm, spectral norm)"
         return reasons
 
@@ -191,8 +184,8 @@ class LinearQuantization(Pass):
 
     def _weight_grid(self, name: str, scheme: IntegerScheme) -> Grid:
         """Return the grid of one layer's weight: the full one where the target or the recipe says so."""
-        matching = [settings for pattern, settings in self.layers.items() if fnmatchcase(name, pattern)]
-        asked = matching[-1].weight_range if matching else self.weight_range
+        own = own_settings(name, self.layers)
+        asked = own[0].weight_range if own else self.weight_range
         return signed_grid(8, symmetric=True) if "full" in (asked, scheme.weight_range) else REDUCED
 
 

@@ -8,6 +8,7 @@ from tinyml.architecture import (
     Edit,
     FoldBatchNorm,
     HalfPrecision,
+    MaskWeights,
     QuantizeActivations,
     QuantizeStandalone,
     QuantizeWeights,
@@ -15,7 +16,7 @@ from tinyml.architecture import (
 from tinyml.errors import RecipeError, UsageError
 from tinyml.passes import PASSES
 from tinyml.pipeline.job import Job
-from tinyml.recipe_order import order_faults
+from tinyml.recipe_order import order_faults, unfinished_faults
 
 
 def applied_passes(architecture: Architecture) -> tuple[str, ...]:
@@ -27,6 +28,8 @@ def applied_passes(architecture: Architecture) -> tuple[str, ...]:
 def _pass_of(edit: Edit) -> str:
     """Return the name of the pass that leaves this edit; "" where several do."""
     match edit:
+        case MaskWeights():
+            return "weight_pruning"
         case QuantizeWeights() | QuantizeActivations() | QuantizeStandalone():
             return "linear_quantization"
         case HalfPrecision():
@@ -46,6 +49,8 @@ def check_order(job: Job, architecture: Architecture) -> None:
     roles = [(name, PASSES[name].role) for name in applied]
     entries = [(entry.name, entry.settings.role) for entry in job.recipe.passes]
     faults = [f"passes.{index - len(applied)}: {text}" for index, text in order_faults([*roles, *entries])]
+    unfinished = unfinished_faults([entry.settings for entry in job.recipe.passes])
+    faults += [f"passes.{index}: {text}" for index, text in unfinished]
     if not faults:
         return
     source = f" ('{job.checkpoint}' went through {', '.join(applied)} already)" if applied else ""

@@ -2,28 +2,29 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 import torch
 from pydantic import JsonValue
 
-from tinyml.checkpoint import compressed_files, load_compressed, save_compressed
+from tinyml.checkpoint import ARCHITECTURE_NAME, WEIGHTS_NAME, compressed_files, load_compressed, save_compressed
 from tinyml.data import Task
 from tinyml.errors import DataError, Refused, TinymlError
-from tinyml.export import PixelNormalization, to_onnx
+from tinyml.export import Nonzeros, PixelNormalization, to_onnx
 from tinyml.files import write_atomically
 from tinyml.measure.measurement import Measurements, from_json, to_json
 from tinyml.measure.suite import measure
-from tinyml.passes import Compressed, Context
-from tinyml.pipeline.chain import check_order
+from tinyml.passes import Compressed
 from tinyml.pipeline.describe import report_of
+from tinyml.pipeline.follow import call_to_train, follow
 from tinyml.pipeline.gates import saturation_check, score_checks
 from tinyml.pipeline.job import Job
 from tinyml.pipeline.outcome import METRICS, MODEL, Outcome, facts_to_json, read_outcome
+from tinyml.pipeline.prepare import context_of, prepare
 from tinyml.pipeline.reference import REPLAY_INPUTS, VERIFY_INPUTS, reference_of, replay_file
-from tinyml.pipeline.root import BASELINE, Root, load_root
-from tinyml.pipeline.target_fit import check_target
+from tinyml.pipeline.root import BASELINE, BASELINE_FOLDER, Root
 from tinyml.progress import Progress, Silent
 from tinyml.recipe import PassEntry, resolved_yaml
 from tinyml.report.model_card import render_model_card
@@ -31,8 +32,8 @@ from tinyml.report.page import render_page
 from tinyml.report.report import LeftAlone
 from tinyml.run_directory import RunDirectory
 from tinyml.runtime.probe import installed_packages
-from tinyml.runtime.session import require_provider
 from tinyml.target import target_yaml
+from tinyml.training import ALONE, Processes, joined
 from tinyml.verification import Verification, verify_file
 from tinyml.verification.agreement import Reference
 
@@ -45,6 +46,9 @@ def compress(
 ) -> Outcome:
     """Run the job and return what came of it; the run directory is sealed also when a gate was missed.
 
+    Called in each of several processes that torchrun started, they train together; the first one does all else and
+    writes. Each returns the same.
+
     Args:
         job: what to compress, how, for what.
         output: the run directory to make.
@@ -56,63 +60,43 @@ def compress(
         Refused: something is wrong with the job; nothing was written.
         TinymlError: a step failed.
     """
-    root = prepare(job)
-    inputs = [job.checkpoint] if job.checkpoint is not None else []
-    with RunDirectory.create(
-        output, overwrite=overwrite, resume=resume, fingerprint=job.fingerprint(), inputs=inputs
-    ) as run:
-        if not run.is_done:
-            try:
-                _Run(job, root, run, progress or Silent()).finish()
-            except Refused as error:
-                if run.done(BASELINE_STEP):  # files were written: too late to be a refusal
-                    raise TinymlError(str(error)) from error
-                raise
-    return read_outcome(run.path)
-
-
-def prepare(job: Job) -> Root:
-    """Return the root of the job after asking everything that can be asked before work begins.
-
-    Raises:
-        Refused: of the kind that fits.
-    """
-    job.check()
-    root = load_root(job)
-    check_order(job, root.compressed.architecture)
-    context = _context(job, root, Silent())
-    for entry in job.recipe.passes[:1]:  # later passes see a model that does not exist yet
-        entry.settings.requires(root.compressed, context)
-    check_target(root.compressed.module, job.target)
-    require_provider(job.target.provider)  # after the passes: a recipe that cannot suit the target is the better cure
-    return root
-
-
-def _context(job: Job, root: Root, progress: Progress) -> Context:
-    return Context(
-        task=job.task,
-        target=job.target,
-        teacher=root.compressed.module,
-        seed=job.seed,
-        device=job.device,
-        progress=progress,
-    )
+    with joined() as processes:
+        root, fingerprint = prepare(job, processes), job.fingerprint()
+        processes.agree(fingerprint)
+        if not processes.leads:
+            return follow(job.recipe, context_of(job, root, Silent(), processes))
+        with RunDirectory.create(
+            output, overwrite=overwrite, resume=resume, fingerprint=fingerprint, inputs=job.inputs
+        ) as run:
+            if not run.is_done:
+                _Run(job, root, run, progress or Silent(), processes).finish()
+        outcome = read_outcome(run.path)
+        processes.tell(outcome)
+        return outcome
 
 
 @final
 class _Run:
     """One run while it works: every step is skipped when an earlier process finished it."""
 
-    def __init__(self, job: Job, root: Root, run: RunDirectory, progress: Progress) -> None:
-        self.job, self.root, self.run, self.progress = job, root, run, progress
+    def __init__(self, job: Job, root: Root, run: RunDirectory, progress: Progress, processes: Processes) -> None:
+        self.job, self.root, self.run, self.progress, self.processes = job, root, run, progress, processes
         self.compressed = root.compressed
         self.left_alone: list[LeftAlone] = _inherited(job)
 
     def finish(self) -> None:
         """Do what is left to do and seal the directory."""
+        try:
+            self._finish()
+        except Refused as error:
+            if self.run.done(BASELINE_STEP):  # files were written: too late to be a refusal
+                raise TinymlError(str(error)) from error
+            raise
+
+    def _finish(self) -> None:
         self._step(BASELINE_STEP, self._export_baseline)
         for position, entry in enumerate(self.job.recipe.passes):
-            self._pass(f"pass-{position:02d}-{entry.name}", entry)
+            self._pass(f"pass-{position:02d}-{entry.name}", entry, position)
         self._step("export", self._export)
         self._step("verify", self._verify)
         self._step("measure", self._measure)
@@ -143,19 +127,31 @@ class _Run:
         return self.run.work(step) / name
 
     def _export_baseline(self) -> Mapping[str, JsonValue]:
-        if self.root.baseline is not None:
-            content = self.root.baseline.read_bytes()
+        root = self.root
+        if root.baseline is not None:
+            weights, architecture, content = (
+                (root.baseline / name).read_bytes() for name in (WEIGHTS_NAME, ARCHITECTURE_NAME, MODEL)
+            )
         else:
-            content = self._onnx(self.root.compressed)
+            weights, architecture = compressed_files(root.compressed.module, root.compressed.architecture)
+            content = self._onnx(root.compressed)
+        self.run.write(f"{BASELINE_FOLDER}/{ARCHITECTURE_NAME}", architecture)
+        self.run.write(f"{BASELINE_FOLDER}/{WEIGHTS_NAME}", weights)
         self.run.write(BASELINE, content)
-        return {"size_bytes": len(content), "notes": list(self.root.notes)}
+        return {"size_bytes": len(content), "notes": list(root.notes)}
 
-    def _pass(self, step: str, entry: PassEntry) -> None:
+    def _pass(self, step: str, entry: PassEntry, position: int) -> None:
         """Apply one pass, or load what it gave before the run was interrupted."""
 
         def work() -> Mapping[str, JsonValue]:
-            context = _context(self.job, self.root, self.progress)
+            context = replace(
+                context_of(self.job, self.root, self.progress, self.processes if together else ALONE),
+                store=self.run.store(step),
+                record=lambda facts: self.run.history({**facts, "pass": step}),
+            )
             entry.settings.requires(before, context)
+            if together:
+                call_to_train(self.processes, position, before)
             after = entry.settings.apply(before, context)
             entry.settings.ensures(before, after)
             save_compressed(self.run.work(step), after.module.cpu(), after.architecture)
@@ -166,19 +162,18 @@ class _Run:
             write_atomically(self._work(step, "left_alone.json"), json.dumps(new).encode())
             return {"left_alone": len(new)}
 
-        before = self.compressed
+        before, together = self.compressed, entry.settings.role == "train"
         self._step(step, work)
         module, architecture = load_compressed(self.run.work(step))
         self.compressed = Compressed(module=module, architecture=architecture)
         self.left_alone += [LeftAlone(**item) for item in json.loads(self._work(step, "left_alone.json").read_text())]
 
-    def _onnx(self, compressed: Compressed) -> bytes:
+    def _onnx(self, compressed: Compressed, nonzeros: Nonzeros = "exact") -> bytes:
         task, pixels = self.job.task, None
         if self.job.recipe.export.input == "uint8" and task is not None:
             pixels = PixelNormalization(mean=task.mean, std=task.std)
-        model = to_onnx(
-            compressed.module, input_shape=compressed.architecture.input_shape, target=self.job.target, pixels=pixels
-        )
+        shape, target = compressed.architecture.input_shape, self.job.target
+        model = to_onnx(compressed.module, input_shape=shape, target=target, pixels=pixels, nonzeros=nonzeros)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
@@ -195,10 +190,10 @@ class _Run:
     def _export(self) -> Mapping[str, JsonValue]:
         weights, architecture = compressed_files(self.compressed.module, self.compressed.architecture)
         reference = self._reference(REPLAY_INPUTS)
-        content = self._onnx(self.compressed)
+        content = self._onnx(self.compressed, self.job.recipe.export.nonzeros)
         self.run.write("recipe.yaml", resolved_yaml(self.job.recipe).encode())
-        self.run.write("architecture.json", architecture)
-        self.run.write("model.safetensors", weights)
+        self.run.write(ARCHITECTURE_NAME, architecture)
+        self.run.write(WEIGHTS_NAME, weights)
         self.run.write("reference.npz", replay_file(reference))
         self.run.write(MODEL, content)
         return {"size_bytes": len(content)}

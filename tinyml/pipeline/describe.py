@@ -1,7 +1,11 @@
 """Collect what the report says about a run from the files in its directory."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter
 
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.analysis.weights import histogram_pairs
@@ -15,13 +19,19 @@ from tinyml.pipeline.root import BASELINE
 from tinyml.recipe import resolved_yaml
 from tinyml.report.comparison import compare_measurements
 from tinyml.report.layers import layer_rows
+from tinyml.report.ledger import ledger_rows
+from tinyml.report.line_chart import LineChart
 from tinyml.report.report import HistoryEvent, InputFacts, LeftAlone, Report, TargetFacts
+from tinyml.report.training_curves import training_curves
 from tinyml.runtime.probe import installed_packages, probe_machine
 from tinyml.runtime.session import CPU
 from tinyml.target import cpu_target
+from tinyml.training import EpochRecord
 from tinyml.verification import Verification
 
 HISTORY = "history.jsonl"
+EPOCH = "epoch"
+"""The event of one epoch of a pass that trains: its fields are those of EpochRecord."""
 
 
 def report_of(
@@ -44,6 +54,7 @@ def report_of(
         for path in files
     )
     weights = [weights_of(path, shape) for path in files]
+    events = _events(directory / HISTORY)
     return Report(
         name=job.recipe.name,
         model=architecture.model,
@@ -60,13 +71,15 @@ def report_of(
         latency_before_ms=measurements["baseline"]["latency_ms"].samples,
         latency_after_ms=measurements["model"]["latency_ms"].samples,
         left_alone=left_alone,
+        ledger=ledger_rows(measurements["baseline"]["size_bytes"], measurements["model"]["size_bytes"]),
         notes=(*notes, *_foreign(job)),
         calibration=_calibration(job),
         machine=_machine(),
         versions=installed_packages(),
         seed=job.seed,
         threads=job.threads,
-        history=_history(directory / HISTORY),
+        charts=_curves(events, job),
+        history=_history(events),
         raw={METRICS: (directory / METRICS).read_text()},
     )
 
@@ -119,12 +132,29 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _history(path: Path) -> tuple[HistoryEvent, ...]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    events = []
-    for line in lines:
-        facts = json.loads(line)
+def _events(path: Path) -> list[dict[str, JsonValue]]:
+    """Return what happened so far, line by line."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _history(events: Sequence[Mapping[str, JsonValue]]) -> tuple[HistoryEvent, ...]:
+    """Return the events as they are told; those of single epochs are drawn as curves instead."""
+    told = []
+    for facts in events:
+        if facts["event"] == EPOCH:
+            continue
         rest = {key: value for key, value in facts.items() if key not in ("at", "event")}
         said = ", ".join(f"{key}: {value}" for key, value in rest.items() if value not in ([], {}))
-        events.append(HistoryEvent(time=facts["at"], event=facts["event"], details=said))
-    return tuple(events)
+        told.append(HistoryEvent(time=str(facts["at"]), event=str(facts["event"]), details=said))
+    return tuple(told)
+
+
+def _curves(events: Sequence[Mapping[str, JsonValue]], job: Job) -> tuple[LineChart, ...]:
+    """Return the curves of every step that trained, in their order."""
+    epochs: dict[str, list[EpochRecord]] = {}
+    for facts in events:
+        if facts["event"] == EPOCH:
+            record = {field.name: facts[field.name] for field in fields(EpochRecord)}
+            epochs.setdefault(str(facts["pass"]), []).append(TypeAdapter(EpochRecord).validate_python(record))
+    score = job.task.score_name if job.task is not None else ""
+    return tuple(chart for step, done in epochs.items() for chart in training_curves(step, done, score=score))

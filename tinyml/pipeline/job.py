@@ -13,9 +13,11 @@ from tinyml.errors import DataError, ModelError, RecipeError
 from tinyml.files import sha256_of
 from tinyml.manifest import MANIFEST_NAME
 from tinyml.measure.inputs import evaluation_split
-from tinyml.recipe import Recipe, resolved_yaml
+from tinyml.pipeline.code_version import code_facts
+from tinyml.recipe import Recipe, recipe_facts
 from tinyml.runtime.probe import installed_packages
 from tinyml.target import Target, target_yaml
+from tinyml.torchrun import launch
 from tinyml.training.devices import find_device
 
 
@@ -49,6 +51,11 @@ class Job:
         """Start of every random choice: the recipe's."""
         return self.recipe.seed
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files and directories that the job reads; nothing writes over them."""
+        return (*((self.checkpoint,) if self.checkpoint is not None else ()), *self.recipe.files)
+
     def check(self) -> None:
         """Refuse, before any work, what can be known to fail.
 
@@ -80,12 +87,15 @@ class Job:
             "model": self.model,
             "model arguments": repr(sorted(self.model_args.items())),
             "input shape": ",".join(map(str, self.input_shape)),
-            "recipe": _digest(resolved_yaml(replace(self.recipe, seed=0))),
+            **{f"recipe's {name}": value for name, value in recipe_facts(replace(self.recipe, seed=0)).items()},
+            **{f"file '{path}'": _hash_of(path) for path in self.recipe.files},
             "target": _digest(target_yaml(self.target)),
             "data": self.task.fingerprint if self.task is not None else "none",
             "seed": str(self.seed),
             "threads": f"{self.threads} runtime, {torch.get_num_threads()} torch",
+            "processes": str(launch().world_size),
             "device": self.device,
+            **code_facts(self.model),
             **{f"version of {package}": number for package, number in installed_packages().items()},
         }
 

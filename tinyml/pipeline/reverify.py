@@ -16,7 +16,7 @@ from tinyml.pipeline.gates import score_checks
 from tinyml.pipeline.outcome import MODEL, read_outcome
 from tinyml.pipeline.reference import reference_of
 from tinyml.pipeline.task_fit import check_task_shape, try_model
-from tinyml.recipe import load_recipe
+from tinyml.recipe import load_gates
 from tinyml.runtime.session import open_session
 from tinyml.target import Target, parse_target
 from tinyml.verification import Check, Verification, verify_file
@@ -68,7 +68,7 @@ def _checks_of_run(run: Path, task: Task | None, target: Target | None, threads:
     """Return the checks of the file in a sound run, and of the score that was sealed with it."""
     fields = read_manifest(run).fields
     made_for = target or parse_target(str(fields["target"]), f"{run / MANIFEST_NAME}, target")
-    gates = load_recipe(str(run / "recipe.yaml")).gates
+    gates = load_gates(run / "recipe.yaml")
     reference = _from_task(run, task) if task is not None else _stored(run, fields)
     agreement, same_runs, precision = gates.agreement, THREE_RUNS, precision_of(read_model(run / MODEL))
     if task is None and precision != "float32":  # a float32 file answers as its model does: nothing to allow for

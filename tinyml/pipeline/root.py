@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tinyml.architecture import Architecture
 from tinyml.checkpoint import load_compressed, load_into, read_state
@@ -15,7 +16,8 @@ from tinyml.pipeline.chain import check_options
 from tinyml.pipeline.job import Job
 from tinyml.pipeline.task_fit import check_task_shape, try_model
 
-BASELINE = "baseline/model.onnx"
+BASELINE_FOLDER = "baseline"
+BASELINE = f"{BASELINE_FOLDER}/model.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,13 @@ class Root:
     Attributes:
         compressed: the model with its weights, on the CPU, in eval mode.
         notes: what was undone or assumed while loading.
-        baseline: the uncompressed root of the chain as an earlier run exported it; None when this is the root.
+        teacher: the uncompressed network at the root of the chain; this one where the job starts a chain.
+        baseline: folder with that root as an earlier run exported and saved it; None where the job starts a chain.
     """
 
     compressed: Compressed
     notes: tuple[str, ...]
+    teacher: nn.Module
     baseline: Path | None
 
     @property
@@ -62,7 +66,8 @@ def load_root(job: Job) -> Root:
         state = read_state(job.checkpoint)
         notes = (*state.notes, *load_into(module, state, source=job.checkpoint))
     try_model(module, architecture.input_shape, job.task)
-    return Root(compressed=Compressed(module=module, architecture=architecture), notes=notes, baseline=None)
+    compressed = Compressed(module=module, architecture=architecture)
+    return Root(compressed=compressed, notes=notes, teacher=module, baseline=None)
 
 
 def _from_run(job: Job, directory: Path) -> Root:
@@ -74,10 +79,11 @@ def _from_run(job: Job, directory: Path) -> Root:
     check_options(job, architecture)
     check_task_shape(directory, architecture.input_shape, job.task)
     try_model(module, architecture.input_shape, job.task)
-    baseline = directory / BASELINE
+    baseline = directory / BASELINE_FOLDER
     return Root(
         compressed=Compressed(module=module, architecture=architecture),
         notes=(f"continues the run '{directory.name}', whose baseline it keeps",),
+        teacher=load_compressed(baseline)[0],
         baseline=baseline,
     )
 

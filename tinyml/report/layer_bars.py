@@ -1,4 +1,4 @@
-"""Horizontal bars of one cost per layer, before above after; one bar where the two are equal."""
+"""Horizontal bars of one cost per layer, before above after; one bar where the two are equal, or where there is one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,21 +30,23 @@ class LayerBar:
         return self.before == self.after
 
 
-def layer_bars(title: str, bars: Sequence[LayerBar], written: Callable[[float], str]) -> str:
+def layer_bars(title: str, bars: Sequence[LayerBar], written: Callable[[float], str], *, compared: bool = True) -> str:
     """Return the figure, or "" where no value is known.
 
     Args:
         title: what is drawn: "MACs".
         bars: in the order of the network.
         written: a value as text.
+        compared: whether there is a before at all; else only `after` is drawn and told.
     """
     known = [value for bar in bars for value in (bar.before, bar.after) if value is not None]
     if not known:
         return ""
     largest = max(known) or 1.0
-    rows = [_row(bar, _TOP + index * _PITCH, largest, written) for index, bar in enumerate(bars)]
+    rows = [_row(bar, _TOP + index * _PITCH, largest, written, compared) for index, bar in enumerate(bars)]
     height = _TOP + len(bars) * _PITCH
-    return figure(f"{title} per layer", _WIDTH, height, _head(title, bars) + "".join(rows))
+    head = _head(title, bars) if compared else text(0, 14, title, css="strong")
+    return figure(f"{title} per layer", _WIDTH, height, head + "".join(rows))
 
 
 def _head(title: str, bars: Sequence[LayerBar]) -> str:
@@ -57,16 +59,17 @@ def _head(title: str, bars: Sequence[LayerBar]) -> str:
     return head + legend + text(right - 54, 14, "before", anchor="end") + box(right - 104, 5, 10, 10, css="before")
 
 
-def _row(bar: LayerBar, y: float, largest: float, written: Callable[[float], str]) -> str:
+def _row(bar: LayerBar, y: float, largest: float, written: Callable[[float], str], compared: bool) -> str:
     """Return one layer's name, bars and value; pointed at, it tells both values."""
     middle = y + _PITCH / 2
     name = text(_NAMES - 8, middle + 4, shortened(bar.name, _NAMES - 8), anchor="end")
-    if bar.same:
+    if bar.same or not compared:
         drawn = _bar(bar.after, middle - _THICK / 2 - 1, _THICK + 2, largest, "after")
     else:
         drawn = _bar(bar.before, middle - _THICK - 0.5, _THICK, largest, "before")
         drawn += _bar(bar.after, middle + 0.5, _THICK, largest, "after")
-    said = [f"{side} {'not known' if value is None else written(value)}" for side, value in _sides(bar)]
+    sides = _sides(bar) if compared else (("", bar.after),)
+    said = [f"{side} {'not known' if value is None else written(value)}".lstrip() for side, value in sides]
     shown = "-" if bar.after is None else written(bar.after)
     return titled(f"{bar.name}: {', '.join(said)}", name + drawn + text(_WIDTH, middle + 4, shown, anchor="end"))
 

@@ -49,6 +49,8 @@ class LineChart:
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
         series: the lines.
+        whole_x: whether x counts something, such as epochs: only whole numbers are then written below the axis.
+        y_shows: values that the y axis holds even where no line reaches them, so that charts side by side compare.
         note: a sentence for the reader, below the chart in a page.
     """
 
@@ -56,6 +58,8 @@ class LineChart:
     x_label: str
     y_label: str
     series: tuple[Series, ...]
+    whole_x: bool = False
+    y_shows: tuple[float, ...] = ()
     note: str = ""
 
 
@@ -77,7 +81,7 @@ def line_chart(chart: LineChart) -> str:
     x_scale = _fitted([value for line in chart.series for value in line.x], _LEFT, _WIDTH - _RIGHT)
     legend, top = _legend(chart)
     bottom = top + _PLOT_HEIGHT
-    y_scale = _fitted([value for line in chart.series for value in line.y], bottom, top)
+    y_scale = _fitted([*chart.y_shows, *(value for line in chart.series for value in line.y)], bottom, top)
     if x_scale is None or y_scale is None:
         return ""
     y_scale = _rounded(y_scale)
@@ -141,6 +145,8 @@ def _axes(chart: LineChart, x_scale: _Scale, y_scale: _Scale) -> str:
         pieces.append(path([(_LEFT, y), (_WIDTH - _RIGHT, y)], css="rule"))
         pieces.append(text(_LEFT - 6, y + 4, tick_text(tick), css="muted", anchor="end"))
     for tick in round_ticks(x_scale.low, x_scale.high, 6):
+        if chart.whole_x and not tick.is_integer():
+            continue
         x = x_scale(tick)
         pieces.append(path([(x, bottom), (x, bottom + 4)], css="axis"))
         pieces.append(text(x, bottom + 17, tick_text(tick), css="muted", anchor="middle"))

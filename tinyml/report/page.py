@@ -4,15 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tinyml.report.comparison import ComparisonRow
+from tinyml.report.html import render_html
 from tinyml.report.latency_curve import latency_curve
 from tinyml.report.layer_bars import LayerBar, layer_bars
 from tinyml.report.line_chart import LineChart, line_chart
 from tinyml.report.report import LayerCost, LayerRow, Report
-from tinyml.report.svg import FIGURE_STYLE
 from tinyml.report.tables import shape_text
 from tinyml.report.units import bytes_text, count_text, milliseconds_text
 from tinyml.report.usage import usage_snippet
@@ -34,17 +33,10 @@ class _Panel:
 
 def render_page(report: Report) -> str:
     """Return the page as HTML text."""
-    environment = Environment(
-        loader=PackageLoader("tinyml.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     histograms = [Markup(weight_histogram(pair)) for pair in report.histograms]
-    return environment.get_template("report.html.jinja").render(
+    return render_html(
+        "report.html.jinja",
         report=report,
-        figure_style=Markup(FIGURE_STYLE),
         pair=len(report.comparison.subjects) == 2,
         tiles=_tiles(report),
         estimated=any(row.estimated for row in report.comparison.rows),

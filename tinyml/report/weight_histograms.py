@@ -35,6 +35,18 @@ def weight_histogram(pair: HistogramPair) -> str:
     )
 
 
+def single_histogram(pair: HistogramPair) -> str:
+    """Return the figure of one layer of one network, the `after` of the pair; zeros as in `weight_histogram`."""
+    shares = _shares(pair.after)
+    top = _highest(pair.after, shares, pair.edges) or 1.0
+    body = text(0, 14, shortened(pair.name, _WIDTH), css="strong")
+    body += _panel("after", pair.after, shares, top, _TOP + _CAPTION, caption=_facts(pair.after))
+    bottom = _TOP + _CAPTION + _PANEL
+    return figure(
+        f"Weights of {pair.name}", _WIDTH, bottom + _BELOW, titled(pair.name, body) + _axis(pair.edges, bottom)
+    )
+
+
 def _shares(side: WeightHistogram) -> list[float]:
     """Return the share of the layer's weights in each bin, so that layers of different sizes compare."""
     return [count / max(side.weights, 1) for count in side.counts]
@@ -49,9 +61,11 @@ def _highest(side: WeightHistogram, shares: Sequence[float], edges: Sequence[flo
     return _ROOM * max(others, default=0.0) or max(shares, default=0.0)
 
 
-def _panel(role: str, side: WeightHistogram, shares: Sequence[float], top: float, y: float) -> str:
-    """Return one side: its caption, and its bars as one shape standing on y + _PANEL."""
-    caption = text(0, y - 4, f"{role}: {_facts(side)}", css="muted")
+def _panel(
+    role: str, side: WeightHistogram, shares: Sequence[float], top: float, y: float, *, caption: str = ""
+) -> str:
+    """Return one side: its caption, by itself with its role, and its bars as one shape standing on y + _PANEL."""
+    caption = text(0, y - 4, caption or f"{role}: {_facts(side)}", css="muted")
     floor = y + _PANEL
     base = path([(0, floor), (_WIDTH, floor)], css="axis")
     if not shares:

@@ -11,6 +11,7 @@ from tinyml import __version__
 from tinyml.data import Task
 from tinyml.models import create_model
 from tinyml.progress import Progress
+from tinyml.torchrun import launch
 from tinyml.training.loop import EpochHook, train
 from tinyml.training.settings import TrainingSettings
 
@@ -59,6 +60,7 @@ def training_facts(
         "data_fingerprint": task.fingerprint,
         "settings": json.dumps(settings.as_json(), sort_keys=True),
         "threads": str(torch.get_num_threads()),
+        "processes": str(launch().world_size),
         "tinyml_version": __version__,
         "torch_version": torch.__version__,
     }

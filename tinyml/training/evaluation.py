@@ -5,7 +5,7 @@ What is said of a product is measured on its ONNX file, in tinyml.measure.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tinyml.data import Split, Task, check_outputs
 from tinyml.errors import DataError, ModelError, TinymlError, first_line
+from tinyml.training.processes import ALONE, Processes
 
 BATCH_SIZE = 500
 
@@ -29,13 +30,17 @@ class Evaluation:
     n: int
 
 
-def evaluate(module: nn.Module, task: Task, split: Split, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+def evaluate(
+    module: nn.Module, task: Task, split: Split, *, batch_size: int = BATCH_SIZE, processes: Processes = ALONE
+) -> Evaluation:
     """Return the module's score on a split, in evaluation mode; the mode of every submodule is restored.
+
+    Several processes predict a share each, and all return the score of the whole.
 
     Raises:
         NonFiniteError: An output is not: a score of it would mean nothing.
     """
-    outputs = predict(module, task, split, batch_size=batch_size)
+    outputs = _predict_together(module, task, split, batch_size, processes)
     broken = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
     if broken:
         raise NonFiniteError(f"the outputs for {broken:,} of {len(split):,} examples are NaN or infinite")
@@ -59,6 +64,14 @@ def predict(module: nn.Module, task: Task, split: Split, *, batch_size: int = BA
     return torch.cat(outputs).numpy()
 
 
+def _predict_together(module: nn.Module, task: Task, split: Split, batch_size: int, processes: Processes) -> np.ndarray:
+    if len(split) < processes.world_size:  # nothing to share
+        return predict(module, task, split, batch_size=batch_size)
+    own = processes.share(len(split))
+    part = replace(split, x=split.x[own], y=split.y[own])
+    return processes.gathered(predict(module, task, part, batch_size=batch_size))
+
+
 def placed(inputs: Tensor, module: nn.Module) -> Tensor:
     """Return the inputs on the module's device, in the memory layout of its convolutions."""
     layout = torch.channels_last if inputs.ndim == 4 and is_channels_last(module) else torch.contiguous_format
@@ -74,6 +87,16 @@ def is_channels_last(module: nn.Module) -> bool:
     """Return whether the module's convolutions keep their weights in (N, H, W, C) memory."""
     kernels = [p for p in module.parameters() if p.ndim == 4 and not p.is_contiguous()]
     return any(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def move(module: nn.Module, device: torch.device, *, channels_last: bool) -> None:
+    """Move the module to a device, and its memory to (N, H, W, C) where that is wanted and it has 2-d convolutions."""
+    module.to(device)
+    if any(parameter.ndim > 4 for parameter in module.parameters()):
+        return  # torch lays out all or nothing, and this layout is of 4 dimensions
+    wanted = channels_last and any(isinstance(part, nn.Conv2d) for part in module.modules())
+    layout = torch.channels_last if wanted else torch.contiguous_format
+    module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack this documented form
 
 
 @contextmanager

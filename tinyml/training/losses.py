@@ -1,9 +1,11 @@
 """The losses that a training minimises, and what an objective is: (module, inputs, targets) -> loss.
 
-A user's own loss is any function of that form, handed to `train`.
+A user's own loss is any function of that form, handed to `train`. One that looks at nothing but the module's outputs is
+better written as a `Loss`, for `OutputObjective(loss)` can be joined with a teacher's.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
@@ -12,18 +14,35 @@ from torch.nn import functional
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Runs the module on inputs (N, ...) with targets (N,) and returns the loss, a tensor of one number."""
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes a module's outputs for inputs (N, ...) with targets (N,), in that order, and returns a tensor of one number."""
+
+EPSILON = 1e-6
+"""Added to the mean square of a teacher's features, which may all be zero."""
+
+
+@dataclass(frozen=True)
+class OutputObjective:
+    """The objective that runs the module once and takes a loss of its outputs."""
+
+    loss: Loss
+
+    def __call__(self, module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss; see `Objective`."""
+        return self.loss(module(inputs), inputs, targets)
+
 
 def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy of logits (N, classes) to class numbers (N,).
 
     With smoothing e the target is 1 - e + e / classes for the true class and e / classes for every other one.
     """
-    return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+    return functional.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
 
 
 def reconstruction_error(outputs: Tensor, inputs: Tensor) -> Tensor:
     """Return the mean over all elements of the squared difference between outputs and inputs, both (N, ...)."""
-    return functional.mse_loss(outputs, inputs)
+    return functional.mse_loss(outputs.float(), inputs.float())
 
 
 def distillation(outputs: Tensor, teacher_outputs: Tensor, *, temperature: float) -> Tensor:
@@ -33,18 +52,44 @@ def distillation(outputs: Tensor, teacher_outputs: Tensor, *, temperature: float
     gradients when T changes. Hinton, Vinyals and Dean 2015 (arXiv:1503.02531); theirs is the cross-entropy, which
     differs from this by the teacher's entropy, a constant.
     """
-    student = functional.log_softmax(outputs / temperature, dim=1)
-    teacher = functional.log_softmax(teacher_outputs / temperature, dim=1)
+    student = functional.log_softmax(outputs.float() / temperature, dim=1)
+    teacher = functional.log_softmax(teacher_outputs.float() / temperature, dim=1)
     return temperature**2 * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-def task_objective(kind: Literal["classification", "reconstruction"], *, label_smoothing: float = 0.0) -> Objective:
+def hint_error(features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Return the squared difference of features (N, ...) to a teacher's of the same shape, as a share of theirs.
+
+    mean((s - t)^2) / (mean(t^2) + EPSILON), over all elements. Romero et al. 2015, FitNets (arXiv:1412.6550); the share
+    is ours, so that one weight serves layers of any size, as is the missing regressor: the shapes agree.
+    """
+    student, teacher = features.float(), teacher_features.float()
+    return functional.mse_loss(student, teacher) / (teacher.square().mean() + EPSILON)
+
+
+def attention_error(features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Return how far attention maps of features (N, C, ...) are from a teacher's (N, C', ...).
+
+    A map is the sum over the channels of the squares, divided by its L2 norm; the error is the mean over the batch of
+    the squared L2 distance, 0 to 2. Zagoruyko and Komodakis 2017 (arXiv:1612.03928); theirs is the distance itself,
+    whose gradient does not exist where the maps agree.
+    """
+    return (_attention(features) - _attention(teacher_features)).square().sum(dim=1).mean()
+
+
+def _attention(features: Tensor) -> Tensor:
+    return functional.normalize(features.float().square().sum(dim=1).flatten(1), dim=1)
+
+
+def task_objective(
+    kind: Literal["classification", "reconstruction"], *, label_smoothing: float = 0.0
+) -> OutputObjective:
     """Return the objective of a kind of task: cross-entropy, or the squared error of reconstructing the inputs."""
 
-    def classify(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(module(inputs), targets, label_smoothing=label_smoothing)
+    def classification(outputs: Tensor, _: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(outputs, targets, label_smoothing=label_smoothing)
 
-    def reconstruct(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        return reconstruction_error(module(inputs), inputs)
+    def reconstruction(outputs: Tensor, inputs: Tensor, _: Tensor) -> Tensor:
+        return reconstruction_error(outputs, inputs)
 
-    return classify if kind == "classification" else reconstruct
+    return OutputObjective(classification if kind == "classification" else reconstruction)

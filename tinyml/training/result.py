@@ -15,12 +15,14 @@ class EpochRecord:
         loss: The mean of the training losses of its steps.
         validation_score: The score (0-1) after it, or None without a validation split.
         images_per_second: Images trained on per second, validation left out.
+        unfinished: Whether something attached had still to reach what its pass promised, such as a mask that grows.
     """
 
     epoch: int
     loss: float
     validation_score: float | None
     images_per_second: float
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,9 @@ class DivergenceError(TinymlError):
 def best_epoch(history: Sequence[EpochRecord]) -> int:
     """Return the number of the epoch with the highest validation score, the later of equals; 0 for no epochs.
 
-    Of equal scores the later is better: it has seen more data, at a lower learning rate. Without scores the last is.
+    Of equal scores the later is better: it has seen more data, at a lower learning rate. Without scores the last is. An
+    epoch with unfinished attachments comes after all others.
     """
     if not history:
         return 0
-    return max(history, key=lambda record: (record.validation_score or 0.0, record.epoch)).epoch
+    return max(history, key=lambda each: (not each.unfinished, each.validation_score or 0.0, each.epoch)).epoch

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tinyml.layers.attachment import advance, attachment_faults
 from tinyml.training.batches import Position
 from tinyml.training.determinism import seed_step
-from tinyml.training.evaluation import NonFiniteError
+from tinyml.training.evaluation import NonFiniteError, device_of
 from tinyml.training.losses import Objective
+from tinyml.training.precision import Arithmetic
+from tinyml.training.processes import ALONE, Processes
 from tinyml.training.result import EpochRecord, best_epoch
 from tinyml.training.schedule import learning_rate_factor
 from tinyml.training.settings import TrainingSettings
@@ -40,13 +43,15 @@ class Run:
         objective: Objective,
         optimizer: Optimizer,
         on_step: Sequence[StepHook] = (),
+        processes: Processes = ALONE,
     ) -> None:
         self.module, self.settings, self.objective, self.optimizer = module, settings, objective, optimizer
-        self.on_step = tuple(on_step)
+        self.on_step, self.processes = tuple(on_step), processes
         self.steps_done, self.loss_sum, self.seconds = 0, 0.0, 0.0
         self.history: list[EpochRecord] = []
         self.best: Tensors = copy_out(module)
         self.average = AveragedWeights(module, settings.ema_decay)
+        self.arithmetic = Arithmetic(settings.precision, device_of(module))
         self._rates = [group["lr"] for group in optimizer.param_groups]
 
     @property
@@ -55,23 +60,26 @@ class Run:
         return self.settings.ema_decay > 0
 
     def step(self, position: Position, inputs: Tensor, targets: Tensor) -> float:
-        """Train on one batch and return its loss.
+        """Train on one batch and return its loss, the mean over all processes.
 
         Raises:
-            NonFiniteError: The loss or the gradient is not finite; the weights are as they were before the step.
+            NonFiniteError: The loss or the gradient is not finite; the weights are as they were before the step. An
+                overflow of float16 leaves out the step; only many in a row are an error.
         """
-        seed_step(self.settings.seed, position.step)
-        loss = self.objective(self.module, inputs, targets)
-        value = loss.item()
+        seed_step(self.settings.seed, position.step, rank=self.processes.place.rank)
+        with self.arithmetic.lowered():
+            loss = self.objective(self.module, inputs, targets)
+        value = self.processes.mean(loss.item())  # not finite in one process is so in all
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value}")
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        self.arithmetic.backward(loss, self.optimizer)
         self._clip()
         factor = learning_rate_factor(position.step, total_steps=position.total_steps, warmup=self.settings.warmup)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        self.optimizer.step()
+        self.arithmetic.step(self.optimizer)
+        advance(self.module, position.share)
         for hook in self.on_step:
             hook(self.module, position)
         if self.averages:
@@ -85,12 +93,13 @@ class Run:
 
         The module must show the averaged weights if there are any.
         """
-        images = position.steps_per_epoch * self.settings.batch_size
+        images = position.steps_per_epoch * self.settings.batch_size * self.processes.world_size
         record = EpochRecord(
             epoch=position.epoch,
             loss=self.loss_sum / position.steps_per_epoch,
             validation_score=validation_score,
             images_per_second=images / self.seconds,
+            unfinished=bool(attachment_faults(self.module)),
         )
         self.history.append(record)
         self.loss_sum, self.seconds = 0.0, 0.0
@@ -113,6 +122,7 @@ class Run:
         tensors = {f"module/{name}": tensor for name, tensor in copy_out(self.module).items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"optimizer/{key}/{name}": stored(tensor) for name, key, tensor, _ in self._optimizer_tensors()}
+        tensors |= {f"arithmetic/{name}": tensor for name, tensor in self.arithmetic.tensors().items()}
         if self.averages:
             tensors |= {f"average/{name}": stored(tensor) for name, tensor in self.average.tensors.items()}
         return TrainingState(
@@ -133,12 +143,13 @@ class Run:
         for name, tensor in _of_kind(state.tensors, "average").items():
             self.average.tensors[name].copy_(tensor)
         self._restore_optimizer(_of_kind(state.tensors, "optimizer"))
+        self.arithmetic.restore(_of_kind(state.tensors, "arithmetic"))
 
     def _clip(self) -> None:
         if self.settings.gradient_clip == 0:
             return
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
-        if not math.isfinite(norm.item()):
+        if not math.isfinite(norm.item()) and not self.arithmetic.scaled:
             raise NonFiniteError(f"the gradient's norm is {norm.item()}")
 
     def _optimizer_tensors(self) -> Iterator[tuple[str, str, Tensor, nn.Parameter]]:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from tinyml.errors import UsageError, did_you_mean
 
 OptimizerName = Literal["sgd", "adamw"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 # The largest rates that train the zoo's networks without care; a user with another network lowers them.
 LEARNING_RATES: dict[OptimizerName, float] = {"sgd": 0.1, "adamw": 0.002}
@@ -19,7 +20,8 @@ class TrainingSettings:
 
     Attributes:
         epochs: Passes over the train split.
-        batch_size: Images per step. What is left of an epoch after the last full batch waits for another epoch.
+        batch_size: Images per step, of each process. What is left of an epoch after the last full batch waits for
+            another epoch.
         optimizer: `sgd` (Nesterov momentum 0.9) or `adamw`.
         learning_rate: The highest learning rate, reached at the end of the warm-up.
         weight_decay: Decay of weights; biases, normalisation, scales and codebooks are never decayed.
@@ -28,6 +30,7 @@ class TrainingSettings:
         gradient_clip: Largest L2 norm of all gradients together; 0 leaves them alone.
         ema_decay: Decay per step of the averaged weights that are then scored and kept; 0 keeps the weights themselves.
         channels_last: Whether convolutional networks compute on (N, H, W, C) memory, which is faster on most CPUs.
+        precision: Of the forward and the loss; weights, optimizer and scores are float32 whatever it is.
         seed: Seed of the data order, the augmentation and dropout.
 
     Raises:
@@ -44,11 +47,12 @@ class TrainingSettings:
     gradient_clip: float = 0.0
     ema_decay: float = 0.0
     channels_last: bool = True
+    precision: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, all in one error."""
-        faults = [*self._integer_faults(), *self._number_faults(), *self._optimizer_faults()]
+        faults = [*self._integer_faults(), *self._number_faults(), *self._choice_faults()]
         if faults:
             raise UsageError("the training settings are not usable: " + "; ".join(faults))
 
@@ -73,9 +77,13 @@ class TrainingSettings:
                 faults.append(f"{name} is {value}, a share of at least 0 and below 1 is needed")
         return faults
 
-    def _optimizer_faults(self) -> list[str]:
-        allowed = get_args(OptimizerName)
-        if self.optimizer in allowed:
-            return []
-        near = did_you_mean(self.optimizer, allowed)
-        return [f"optimizer is '{self.optimizer}', one of {', '.join(allowed)} is needed.{near}"]
+    def _choice_faults(self) -> list[str]:
+        choices = {
+            "optimizer": (self.optimizer, get_args(OptimizerName)),
+            "precision": (self.precision, get_args(Precision)),
+        }
+        return [
+            f"{name} is '{value}', one of {', '.join(allowed)} is needed.{did_you_mean(value, allowed)}"
+            for name, (value, allowed) in choices.items()
+            if value not in allowed
+        ]

@@ -45,7 +45,8 @@ class TrainingState:
         loss_sum: The sum of the losses of the current epoch's steps.
         seconds: Time spent on the current epoch's steps.
         history: The epochs that are over.
-        tensors: By "kind/name": the module's tensors, the optimizer's, the averaged and the best ones.
+        tensors: By "kind/name": the module's tensors, the optimizer's, the averaged and the best ones, and what the
+            scale of the losses has come to.
     """
 
     identity: Identity
@@ -86,14 +87,17 @@ def from_bytes(data: bytes) -> TrainingState:
         raise CheckpointError("the saved training state is not one that this version wrote: remove it") from error
 
 
-def run_identity(settings: TrainingSettings, data_fingerprint: str, weights: str, *, device: str) -> Identity:
-    """Return what the end of a run depends on: settings, data, first weights, versions, threads and device."""
+def run_identity(
+    settings: TrainingSettings, data_fingerprint: str, weights: str, *, device: str, processes: int
+) -> Identity:
+    """Return what the end of a run depends on: settings, data, first weights, versions, threads, processes, device."""
     return {
         **{f"setting {name}": value for name, value in settings.as_json().items()},
         "data": data_fingerprint,
         "weights at the start": weights,
         "device": device,
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "torch version": torch.__version__,
         "tinyml version": __version__,
     }

@@ -42,24 +42,27 @@ class AveragedWeights:
     """An exponential moving average of the parameters: a <- d a + (1 - d) p, with d = min(decay, (1 + s) / (10 + s)).
 
     s counts the steps from 0: the smaller d at the start forgets the untrained weights sooner. Buffers are not
-    averaged: masks must stay masks, and BatchNorm's statistics are averages already. After Polyak and Juditsky 1992.
+    averaged: masks must stay masks, and BatchNorm's statistics are averages already. Nor is what does not require a
+    gradient: it keeps its bytes. After Polyak and Juditsky 1992.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        averaged = [(name, p) for name, p in module.named_parameters() if decay > 0 and p.requires_grad]
+        self.tensors = {name: parameter.detach().clone() for name, parameter in averaged}
 
     def update(self, module: nn.Module, step: int) -> None:
         """Take in the parameters after step number `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                self.tensors[name].lerp_(parameter, 1 - decay)
+            parameters = dict(module.named_parameters())
+            for name, average in self.tensors.items():
+                average.lerp_(parameters[name], 1 - decay)
 
     @contextmanager
     def shown(self, module: nn.Module) -> Iterator[None]:
         """Put the averages in the place of the module's parameters while the context is open."""
-        kept = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        kept = {name: p.detach().clone() for name, p in module.named_parameters() if name in self.tensors}
         _overwrite(module, self.tensors)
         try:
             yield
@@ -70,4 +73,5 @@ class AveragedWeights:
 def _overwrite(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(tensors[name])
+            if name in tensors:
+                parameter.copy_(tensors[name])

@@ -9,9 +9,9 @@ from typing import Final
 
 import onnx
 import torch
-from onnx import numpy_helper
 
 from tinyml.export.rewrites.index import GraphIndex, attribute
+from tinyml.graph.onnx_constants import Constants
 from tinyml.numerics.saturation import SAFE_PAIR_SUM, largest_pair_sum
 from tinyml.verification.check import Check
 
@@ -30,14 +30,15 @@ class PairSum:
 def pair_sums(graph: onnx.GraphProto) -> list[PairSum]:
     """Return the bound's left side for every Conv, Gemm and MatMul with int8 weights and 8-bit activations."""
     index = GraphIndex(graph)
+    constants = Constants(index.constants, index.producers)
     found = []
     for node in graph.node:
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
         data, weight = index.dequantizer(node.input[0]), index.dequantizer(node.input[1])
-        if data is None or weight is None or weight.input[0] not in index.constants:
+        if data is None or weight is None or weight.input[0] not in constants:
             continue
-        codes = torch.from_numpy(numpy_helper.to_array(index.constants[weight.input[0]]).copy())
+        codes = torch.from_numpy(constants.value(weight.input[0]).copy())
         if codes.dtype is not torch.int8:
             continue
         channels = 0 if node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0)) else -1

@@ -70,7 +70,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """Return the arithmetic of the file: int8 where any layer has int8 weights, else float16 where any weight has."""
+    """Return what the file's numbers are held to: int8 where any layer has int8 weights, else float16 where any has."""
     if is_quantized(model.graph):
         return "int8"
     kinds = {item.data_type for item in model.graph.initializer}

@@ -1,0 +1,94 @@
+"""The constants of an ONNX graph with their values, in whatever form the file stores them.
+
+A constant is an initializer, or what operators make of initializers alone: integers behind DequantizeLinear, indices
+into a codebook, the bit mask and the non-zero values that `tinyml.export.storage` writes. Whoever reads weights out of
+a file reads them here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from tinyml.graph.dequantized import dequantized
+from tinyml.graph.onnx_graphs import subgraphs
+
+MASK_SUFFIX: Final = "_mask"
+"""Behind the name of a weight: one bit an element, packed in uint8."""
+NONZEROS_SUFFIX: Final = "_nonzeros"
+"""Behind the name of a weight: a zero, then the elements whose bit is set."""
+_LOWEST_OPSET: Final = 19  # of a right DequantizeLinear in onnx.reference
+
+
+@final
+class Constants:
+    """The constants among the tensors of a graph and its subgraphs."""
+
+    def __init__(
+        self,
+        initializers: Mapping[str, TensorProto],
+        producers: Mapping[str, NodeProto],
+        opsets: Mapping[str, int] | None = None,
+    ) -> None:
+        """Keep the initializers and the makers of tensors, by name; `opsets` are those that the file imports."""
+        self._initializers = initializers
+        self._producers = producers
+        imported = opsets or {"": _LOWEST_OPSET}
+        self._opsets = {name: max(version, 1 if name else _LOWEST_OPSET) for name, version in imported.items()}
+        self._values: dict[str, NDArray[Any]] = {}
+        self._constant: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether a tensor depends on no input: it is stored, or computed from what is stored."""
+        if name not in self._constant:
+            node = self._producers.get(name)
+            self._constant[name] = name in self._initializers or (
+                node is not None
+                and not subgraphs(node)
+                and all(source in self for source in node.input if source)
+                and not node.op_type.startswith(("Random", "Multinomial"))
+            )
+        return self._constant[name]
+
+    def without_zeros(self, name: str) -> bool:
+        """Return whether a tensor is one that `tinyml.export.storage` stored as a bit mask and its non-zero values."""
+        return name in self._producers and f"{name}{NONZEROS_SUFFIX}" in self._initializers
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """Return the stored tensors that a constant is computed from, each once.
+
+        They are initializers, Constant nodes, and tensors stored without their zeros, which count as one.
+        """
+        node = self._producers.get(name)
+        if node is None or not any(node.input) or self.without_zeros(name):
+            return (name,)
+        return tuple(dict.fromkeys(source for entry in node.input if entry for source in self.sources(entry)))
+
+    def value(self, name: str) -> NDArray[Any]:
+        """Return the value of a constant, computed from what is stored.
+
+        Raises:
+            NotImplementedError, RuntimeError: it is made by an operator that onnx's reference cannot compute.
+        """
+        if name in self._initializers:
+            return numpy_helper.to_array(self._initializers[name])
+        if name not in self._values:  # what lies between stored and asked for is larger and not kept
+            self._values[name] = self._computed(name, {})
+        return self._values[name]
+
+    def _computed(self, name: str, known: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Return the value of a tensor; `known` collects those on the way to it."""
+        if name in self._initializers:
+            return numpy_helper.to_array(self._initializers[name])
+        if name not in known:
+            node = self._producers[name]
+            inputs = {entry: self._computed(entry, known) for entry in node.input if entry}
+            if node.op_type == "DequantizeLinear":
+                known[name] = dequantized(node, inputs)
+            else:
+                results = list(ReferenceEvaluator(node, opsets=self._opsets).run(None, inputs))
+                known.update(zip(node.output, map(np.asarray, results), strict=True))
+        return known[name]

@@ -1,0 +1,34 @@
+"""Which code a run depends on, beyond the version numbers: our own as it stands, and a user's model factory."""
+
+import hashlib
+import inspect
+from pathlib import Path
+
+import tinyml
+from tinyml.errors import ModelError
+from tinyml.factory import find_factory
+from tinyml.files import sha256_of
+
+
+def code_facts(model: str) -> dict[str, str]:
+    """Return digests of tinyml's source files and of the file that defines a user's model.
+
+    Args:
+        model: a zoo name, 'package.module:factory', or "" where a run directory names it.
+
+    Raises:
+        ModelError: the factory is not there.
+    """
+    facts = {"tinyml's code": _digest_of(Path(tinyml.__file__).parent)}
+    if ":" in model:
+        source = inspect.getsourcefile(inspect.unwrap(find_factory(model, error=ModelError)))
+        facts["the model's code"] = sha256_of(Path(source)) if source else "unknown"
+    return facts
+
+
+def _digest_of(package: Path) -> str:
+    """Return one digest of all Python files below a folder, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""All that can be asked of a job before work begins, and what its passes are handed."""
+
+from itertools import takewhile
+
+from tinyml.passes import Context
+from tinyml.pipeline.chain import check_order
+from tinyml.pipeline.job import Job
+from tinyml.pipeline.root import Root, load_root
+from tinyml.pipeline.target_fit import check_target
+from tinyml.progress import Progress, Silent
+from tinyml.runtime.session import require_provider
+from tinyml.training import ALONE, Processes, find_device
+
+
+def prepare(job: Job, processes: Processes = ALONE) -> Root:
+    """Return the root of the job after asking everything that can be asked before work begins.
+
+    Raises:
+        Refused: of the kind that fits.
+    """
+    job.check()
+    root = load_root(job)
+    check_order(job, root.compressed.architecture)
+    context = context_of(job, root, Silent(), processes)
+    for entry in takewhile(lambda entry: entry.settings.role != "exit", job.recipe.passes):  # exits bring new layers
+        entry.settings.requires(root.compressed, context)
+    check_target(root.compressed.module, job.target)
+    require_provider(job.target.provider)  # after the passes: a recipe that cannot suit the target is the better cure
+    return root
+
+
+def context_of(job: Job, root: Root, progress: Progress, processes: Processes) -> Context:
+    """Return what the passes of the job are handed."""
+    return Context(
+        task=job.task,
+        target=job.target,
+        teacher=root.teacher,
+        seed=job.seed,
+        device=str(find_device(job.device)),
+        progress=progress,
+        processes=processes,
+    )
