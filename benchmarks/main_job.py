@@ -7,6 +7,7 @@ The float and the compressed file are timed in one interleaved run, one thread, 
 
 import argparse
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,18 +52,21 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", required=True)
     parser.add_argument("--target", action="append", required=True)
     parser.add_argument("--result", default="main_job", help="name of the file in benchmarks/results")
+    parser.add_argument("--runs", type=Path, help="keep the run directories here, and go on with those that are there")
     arguments = parser.parse_args()
     rows = []
-    for network in arguments.networks:
-        for recipe in arguments.recipe:
-            for target in arguments.target:
-                rows.append(run(network, recipe, target))
-                print(rows[-1].markdown(), flush=True)
+    with ExitStack() as stack:
+        runs = arguments.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for network in arguments.networks:
+            for recipe in arguments.recipe:
+                for target in arguments.target:
+                    rows.append(run(network, recipe, target, runs))
+                    print(rows[-1].markdown(), flush=True)
     record(arguments.result, {"rows": [vars(row) for row in rows]})
 
 
-def run(network: Network, recipe: str, target: str) -> Row:
-    """Return the figures of one run in a temporary directory."""
+def run(network: Network, recipe: str, target: str, runs: Path) -> Row:
+    """Return the figures of one run, which is made or continued in a folder of `runs`."""
     job = Job(
         checkpoint=network.checkpoint,
         model=network.model,
@@ -70,8 +74,7 @@ def run(network: Network, recipe: str, target: str) -> Row:
         target=load_target(target),
         task=load_task(network.card),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = compress(job, Path(folder, "run"))
+    outcome = compress(job, runs / f"{network.name}-{recipe}-{target}", resume=True)
     before, after = outcome.measurements["baseline"], outcome.measurements["model"]
 
     def both(metric: str) -> tuple[float, float]:

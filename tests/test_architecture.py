@@ -55,7 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "rich": ("cli/", "report/tables.py"),
     "ruamel": ("yaml_",),
     "safetensors": ("checkpoint/safetensors_file.py", "training/state.py"),
-    "torch_pruning": ("importance/",),
+    "torch_pruning": ("graph/channel_dependencies.py",),
 }
 
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

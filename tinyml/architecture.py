@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from tinyml.errors import ModelError
 from tinyml.graph.capture import capture
+from tinyml.graph.channel_surgery import resize
 from tinyml.graph.fold import fold
 from tinyml.layers.half import HalfPrecisionNetwork
 from tinyml.layers.mask import Structure, attach_mask
@@ -123,6 +124,18 @@ class QuantizeStandalone(_Edit):
         return model
 
 
+class CutChannels(_Edit):
+    """Cut channels: the shapes of the tensors that have fewer of them; which ones went is a matter of the weights."""
+
+    edit: Literal["cut_channels"] = "cut_channels"
+    shapes: dict[str, tuple[int, ...]]
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Give the tensors their shapes, filled with zeros, and the layers their numbers of channels, in place."""
+        resize(model, self.shapes)
+        return model
+
+
 class HalfPrecision(_Edit):
     """Compute in float16, with float32 inputs and outputs."""
 
@@ -137,6 +150,7 @@ Edit = Annotated[
     CaptureGraph
     | FoldBatchNorm
     | MaskWeights
+    | CutChannels
     | QuantizeWeights
     | QuantizeActivations
     | QuantizeStandalone

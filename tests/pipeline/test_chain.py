@@ -9,6 +9,7 @@ import pytest
 from tinyml.architecture import (
     Architecture,
     CaptureGraph,
+    CutChannels,
     HalfPrecision,
     MaskWeights,
     QuantizeStandalone,
@@ -25,6 +26,7 @@ from tinyml.target import load_target
 
 WEIGHTS = QuantizeWeights(modules=("fc",), q_min=-64, q_max=64)
 MASKS = MaskWeights(modules=("fc",), structure="unstructured", ramp=0.0)
+CUT = CutChannels(shapes={"fc.weight": (4, 4)})
 INPUTS = QuantizeStandalone(modules=("fc",), q_min=0, q_max=255)
 
 
@@ -34,6 +36,7 @@ INPUTS = QuantizeStandalone(modules=("fc",), q_min=0, q_max=255)
         pytest.param((), (), id="a run without passes"),
         pytest.param((CaptureGraph(),), (), id="a graph alone"),
         pytest.param((CaptureGraph(), WEIGHTS, INPUTS), ("linear_quantization",), id="int8"),
+        pytest.param((CUT, CUT, MASKS), ("channel_pruning", "weight_pruning"), id="narrow and sparse"),
         pytest.param((MASKS, CaptureGraph(), WEIGHTS), ("weight_pruning", "linear_quantization"), id="sparse int8"),
         pytest.param((CaptureGraph(), HalfPrecision()), ("half_precision",), id="fp16"),
     ],

@@ -5,6 +5,7 @@ from typing import assert_never
 from tinyml.architecture import (
     Architecture,
     CaptureGraph,
+    CutChannels,
     Edit,
     FoldBatchNorm,
     HalfPrecision,
@@ -32,6 +33,8 @@ def _pass_of(edit: Edit) -> str:
             return "weight_pruning"
         case QuantizeWeights() | QuantizeActivations() | QuantizeStandalone():
             return "linear_quantization"
+        case CutChannels():
+            return "channel_pruning"
         case HalfPrecision():
             return "half_precision"
         case CaptureGraph() | FoldBatchNorm():

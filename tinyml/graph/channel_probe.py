@@ -1,0 +1,173 @@
+"""Follow channels by experiment: disturb one output channel of a layer and see where it arrives.
+
+Layers that mix channels replay an undisturbed run, so that a disturbance ends at the next of them; norms over channels
+pass their input on. Positions where the same disturbance arrives belong together. Where there are several kinds of such
+chains (the halves of a channel shuffle), one channel takes its share of each kind, so that halves stay halves.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+from tinyml.graph.channel_dependencies import MAKERS, Place
+from tinyml.graph.channel_layers import LAST_NORMS, is_depthwise
+
+_AT_ONCE: Final = 64
+_SIGNS: Final = (1, -1)  # a rectifier hides one of them
+_STRENGTH: Final = 10  # standard deviations, half to one and a half times
+_VISIBLE: Final = 1e-4
+
+Position = tuple[Place, int]
+Chain = dict[Place, list[int]]
+"""Positions that belong together, in rising order, by place."""
+
+
+def probed_index(model: nn.Module, places: Sequence[Place], example: Tensor) -> Mapping[Place, Tensor]:
+    """Return the positions (channels, k) that belong together at every place; nothing where that cannot be seen.
+
+    Args:
+        model: in eval mode, its weights hiding nothing; every layer of the places runs once. It stays as it was.
+        places: connected ones; bare parameters cannot be watched.
+        example: one input (1, ...).
+    """
+    if any(place.side == "parameter" for place in places):
+        return {}
+    chains = _joined(_Probe(model, places, example).arrivals())
+    kinds: dict[tuple[int, ...], list[Chain]] = {}
+    for chain in chains:
+        kinds.setdefault(tuple(len(chain.get(place, ())) for place in places), []).append(chain)
+    rows = math.gcd(*(len(alike) for alike in kinds.values()))
+    shared: list[list[Chain]] = [[] for _ in range(rows)]
+    for alike in kinds.values():
+        for row, chain in enumerate(alike):
+            shared[row * rows // len(alike)].append(chain)
+    seen = [place for place in places if any(place in chain for chain in chains)]
+    return {
+        place: torch.tensor([sorted(p for chain in row for p in chain.get(place, ())) for row in shared])
+        for place in seen
+    }
+
+
+def _joined(pairs: Iterator[tuple[Position, Position]]) -> list[Chain]:
+    """Return the chains that the pairs make up, in the order of their first pairs."""
+    parents: dict[Position, Position] = {}
+
+    def root(position: Position) -> Position:
+        while (parent := parents.setdefault(position, position)) != position:
+            position = parent
+        return position
+
+    for first, second in pairs:
+        parents[root(second)] = root(first)
+    chains: dict[Position, Chain] = {}
+    for place, position in list(parents):
+        chains.setdefault(root((place, position)), {}).setdefault(place, []).append(position)
+    return list(chains.values())
+
+
+@final
+class _Probe:
+    """A network, the places to watch, and an undisturbed run of it."""
+
+    def __init__(self, model: nn.Module, places: Sequence[Place], example: Tensor) -> None:
+        self.model, self.places, self.example = model, places, example
+        self.outputs: dict[str, Tensor] = {}
+        self.inputs: dict[Place, Tensor] = {}
+        self.generator = torch.Generator().manual_seed(0)
+        self.mixing = {
+            name: layer
+            for name, layer in model.named_modules()
+            if isinstance(layer, MAKERS) and not is_depthwise(layer)
+        }
+
+    @torch.no_grad()
+    def arrivals(self) -> Iterator[tuple[Position, Position]]:
+        """Yield (disturbed position, position where it arrives) for every channel that a layer of the places makes."""
+        hooks = [
+            self.model.get_submodule(place.name).register_forward_pre_hook(self._watch(place))
+            for place in self.places
+            if place.side == "input" or place.name not in self.mixing
+        ]
+        try:
+            with self._patched({name: self._recorded(name) for name in self.mixing}):
+                self.model(self.example)
+            undisturbed = dict(self.inputs)
+            for place in self.places:
+                if place.side == "output" and place.name in self.mixing:
+                    for sign in _SIGNS:
+                        yield from self._arrivals_of(place, undisturbed, sign * _STRENGTH)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _arrivals_of(
+        self, source: Place, undisturbed: Mapping[Place, Tensor], strength: float
+    ) -> Iterator[tuple[Position, Position]]:
+        axis = _axis(self.mixing[source.name])
+        channels = self.outputs[source.name].shape[axis]
+        for start in range(0, channels, _AT_ONCE):
+            chosen = torch.arange(start, min(start + _AT_ONCE, channels))
+            with self._patched({name: self._replayed(name, source.name, chosen, strength) for name in self.mixing}):
+                self.model(self.example.expand(len(chosen), *self.example.shape[1:]))
+            for place, clean in undisturbed.items():
+                moved = (self.inputs[place] - clean).abs() > _VISIBLE * clean.abs().max()
+                layer = self.model.get_submodule(place.name)
+                arrived = moved.movedim(_axis(layer), 1).reshape(len(chosen), clean.shape[_axis(layer)], -1).any(dim=2)
+                for row, position in arrived.nonzero().tolist():
+                    yield (source, int(chosen[row])), (place, position)
+
+    def _watch(self, place: Place) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.inputs[place] = inputs[0].clone()  # what comes behind may work in place
+
+        return keep
+
+    def _recorded(self, name: str) -> Callable[..., Tensor]:
+        forward = self.mixing[name].forward
+
+        def run(*inputs: Any, **settings: Any) -> Tensor:
+            outputs = forward(*inputs, **settings)
+            self.outputs[name] = outputs.clone()
+            return outputs
+
+        return run
+
+    def _replayed(self, name: str, source: str, chosen: Tensor, strength: float) -> Callable[..., Tensor]:
+        def run(*inputs: Any, **settings: Any) -> Tensor:
+            clean = self.outputs[name]
+            outputs = clean.expand(len(chosen), *clean.shape[1:]).clone()
+            if name != source:
+                return outputs
+            channels = outputs.movedim(_axis(self.mixing[name]), 1)
+            rows = torch.arange(len(chosen))
+            uneven = torch.rand(channels[rows, chosen].shape, generator=self.generator) + 0.5
+            channels[rows, chosen] += strength * clean.std() * uneven
+            return outputs
+
+        return run
+
+    @contextmanager
+    def _patched(self, forwards: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
+        """Let layers run these functions, and norms over channels nothing, while the context is open."""
+        norms = [layer for layer in self.model.modules() if isinstance(layer, (*LAST_NORMS, nn.GroupNorm))]
+        layers = [*(self.mixing[name] for name in forwards), *norms]
+        try:
+            for layer, forward in zip(layers, [*forwards.values(), *([_same] * len(norms))], strict=True):
+                layer.__dict__["forward"] = forward
+            yield
+        finally:
+            for layer in layers:
+                layer.__dict__.pop("forward", None)
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
+def _axis(layer: nn.Module) -> int:
+    """Return the dimension of a layer's inputs and outputs that holds the channels, from the end for the last one."""
+    return -1 if isinstance(layer, (nn.Linear, *LAST_NORMS)) else 1
