@@ -12,7 +12,7 @@ from tinyml.passes import Compressed, Context, Pass
 from tinyml.passes.base import Role
 from tinyml.passes.weight_pruning import WeightPruning
 from tinyml.recipe import Gates, Recipe, load_gates, load_recipe, recipe_schema, resolved_yaml
-from tinyml.recipe_order import order_faults, order_notes
+from tinyml.recipe_order import order_faults
 from tinyml.shipped import shipped_files
 
 SHIPPED = list(shipped_files("recipes"))
@@ -192,13 +192,14 @@ PASSES = {
     "half_precision": "cast",
     "kmeans_quantization": "quantize",
     "linear_quantization": "quantize",
+    "weight_pruning": "prune",
 }
 
 
 @pytest.mark.parametrize(
     "names",
     [
-        "channel_pruning fine_tuning early_exit linear_quantization fine_tuning",
+        "channel_pruning fine_tuning early_exit linear_quantization",
         "kmeans_quantization linear_quantization",
         "channel_pruning fine_tuning channel_pruning fine_tuning",
         "channel_pruning half_precision",
@@ -216,6 +217,8 @@ def test_a_right_order_is_allowed(names: str) -> None:
         pytest.param("linear_quantization early_exit", "exits come before", id="exits after quantization"),
         pytest.param("linear_quantization kmeans_quantization", "cannot follow", id="k-means after linear"),
         pytest.param("linear_quantization linear_quantization", "cannot follow", id="twice"),
+        pytest.param("linear_quantization fine_tuning", "passes no gradient; put it before", id="trains codes"),
+        pytest.param("weight_pruning channel_pruning", "put it before weight_pruning", id="cuts masked weights"),
         pytest.param("half_precision fine_tuning", "last pass", id="after half precision"),
         pytest.param("half_precision half_precision", "last pass", id="half precision twice"),
     ],
@@ -228,20 +231,6 @@ def test_a_wrong_order_is_refused_at_the_later_pass(names: str, said: str) -> No
 def test_a_wrong_order_in_a_file_is_told_with_its_place(file: Path) -> None:
     text = refused(file, f"{HEAD}passes:\n  - linear_quantization\n  - prune: {{sparsity: 0.5}}")
     assert text.startswith("r:5:5: passes.1: prune would prune after linear_quantization")
-
-
-def test_training_with_nothing_to_recover_from_is_said() -> None:
-    assert "passes.0: fine_tuning has nothing to recover from" in order_notes([("fine_tuning", "train")])[0]
-    assert order_notes([("prune", "prune"), ("fine_tuning", "train")]) == ()
-
-
-def test_what_may_not_be_meant_is_said_at_load(
-    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Prune, "role", "train")
-    caplog.set_level("WARNING", "tinyml")  # an earlier test may have asked for silence
-    load(file, f"{HEAD}passes: [{{prune: {{sparsity: 0.5}}}}]")
-    assert "nothing to recover from" in caplog.text
 
 
 def test_the_schema_knows_the_settings_of_every_pass() -> None:
@@ -291,3 +280,13 @@ def test_n_of_m_is_written_as_a_ratio_or_spelled_out(file: Path, written: str) -
 )
 def test_faults_of_pruning_are_told_with_their_cure(file: Path, settings: str, said: str) -> None:
     assert said in refused(file, f"{HEAD}passes:\n  - weight_pruning: {{{settings}}}\n")
+
+
+def test_a_training_without_epochs_does_not_finish_a_ramp(file: Path) -> None:
+    said = refused(file, f"{HEAD}passes:\n  - {CUBIC}\n  - fine_tuning: {{epochs: 0, batchnorm_images: 100}}")
+    assert "passes.0: weight_pruning prunes on a cubic ramp while a fine_tuning trains: put one after it" in said
+
+
+def test_the_files_that_passes_read_are_known_however_deep(file: Path, tmp_path: Path) -> None:
+    recipe = load(file, f"{HEAD}passes:\n  - fine_tuning: {{distill: {{teacher: {tmp_path / 'big.pt'}}}}}")
+    assert recipe.files == (tmp_path / "big.pt",)

@@ -6,7 +6,7 @@
     │   ├── CheckpointError            a checkpoint that cannot be read or does not fit the model
     │   ├── ModelError                 a factory that is missing or does not build
     │   ├── DataError                  a data card or the data behind it
-    │   ├── RecipeError                a recipe
+    │   ├── RecipeError                a recipe, or the settings of a pass made in Python
     │   ├── TargetError                a target, or something the target cannot run
     │   ├── OutputError                an output that exists, is locked, or cannot be written
     │   └── MissingDependency          an optional package that is not installed
@@ -50,8 +50,8 @@ class DataError(Refused):
     """A data card, or the data that it names, is wrong."""
 
 
-class RecipeError(Refused):
-    """A recipe is wrong."""
+class RecipeError(Refused, ValueError):
+    """A recipe is wrong, or a setting; a ValueError, too, so that pydantic notes the place and tells other faults."""
 
 
 class TargetError(Refused):

@@ -1,8 +1,7 @@
 """Recipes: which passes a network goes through, in which order, with which settings."""
 
-import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,13 +10,11 @@ from pydantic import Field, TypeAdapter
 
 from tinyml.errors import RecipeError, did_you_mean
 from tinyml.passes import PASSES, Pass
-from tinyml.recipe_order import order_faults, order_notes, unfinished_faults
+from tinyml.recipe_order import order_faults, unfinished_faults
 from tinyml.shipped import shipped_files
 from tinyml.yaml_file import Document, close_objects, read_document
 from tinyml.yaml_syntax import JSON
 from tinyml.yaml_text import dump_yaml
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +117,6 @@ def load_recipe(spec: str, overrides: Sequence[str] = ()) -> Recipe:
     if frame is None:
         raise RecipeError(f"{document.source}: is no recipe")
     passes = tuple(entry for entry in entries if entry is not None)
-    for note in order_notes([(entry.name, entry.settings.role) for entry in passes]):
-        logger.warning("%s: %s", document.source, note)
     return Recipe(name=frame.name, seed=frame.seed, passes=passes, export=frame.export, gates=frame.gates)
 
 
@@ -181,12 +176,18 @@ def _leaves(value: JSON, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _paths_in(value: object) -> Iterator[Path]:
-    """Yield every path that a dataclass holds, however deep."""
+    """Yield every path that a dataclass, a mapping or a tuple holds, however deep."""
+    inside: Iterable[object] = ()
     if isinstance(value, Path):
         yield value
     elif is_dataclass(value):
-        for each in fields(value):
-            yield from _paths_in(getattr(value, each.name))
+        inside = (getattr(value, each.name) for each in fields(value))
+    elif isinstance(value, Mapping):
+        inside = value.values()
+    elif isinstance(value, tuple):
+        inside = value
+    for each in inside:
+        yield from _paths_in(each)
 
 
 def _settings_values(settings: Pass) -> JSON:

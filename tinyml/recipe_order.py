@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tinyml.passes import Pass
+from tinyml.passes.fine_tuning import FineTuning
 from tinyml.passes.weight_pruning import WeightPruning
 
 # earlier role, later role -> what is wrong; {earlier} and {later} are the names of the passes
@@ -21,6 +22,15 @@ RULES: dict[tuple[str, str], str] = {
     ("cast", "train"): "{earlier} is the last pass of a recipe; put {later} before it",
 }
 
+# The same for two passes by name, where the roles do not tell.
+PAIRS: dict[tuple[str, str], str] = {
+    (
+        "linear_quantization",
+        "fine_tuning",
+    ): "{later} cannot follow {earlier}, which passes no gradient; put it before",
+    ("weight_pruning", "channel_pruning"): "{later} would cut masked weights; put it before {earlier}",
+}
+
 # Centroids may be rounded to int8 or float16 afterwards; the reverse would destroy them.
 ALLOWED = {("kmeans_quantization", "linear_quantization"), ("kmeans_quantization", "half_precision")}
 
@@ -36,7 +46,7 @@ def order_faults(passes: Sequence[tuple[str, str] | None]) -> list[tuple[int, st
         for earlier in passes[:later_index]:
             if earlier is None or later is None or (earlier[0], later[0]) in ALLOWED:
                 continue
-            rule = RULES.get((earlier[1], later[1]))
+            rule = RULES.get((earlier[1], later[1])) or PAIRS.get((earlier[0], later[0]))
             if rule:
                 faults.append((later_index, rule.format(earlier=earlier[0], later=later[0])))
                 break
@@ -56,17 +66,10 @@ def unfinished_faults(passes: Sequence[Pass | None]) -> list[tuple[int, str]]:
         )
         for index, settings in enumerate(passes)
         if isinstance(settings, WeightPruning) and settings.schedule == "cubic"
-        if not any(later is None or later.role == "train" for later in passes[index + 1 :])
+        if not any(later is None or _trains(later) for later in passes[index + 1 :])
     ]
 
 
-def order_notes(passes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Return what is allowed but may not be meant: training before which nothing was attached or removed.
-
-    Args:
-        passes: (name, role) of each pass.
-    """
-    first_train = next((index for index, (_, role) in enumerate(passes) if role == "train"), None)
-    if first_train == 0:
-        return (f"passes.0: {passes[0][0]} has nothing to recover from: it goes on training the network as it is",)
-    return ()
+def _trains(settings: Pass) -> bool:
+    """Return whether the pass does steps of training; fine_tuning without epochs does none."""
+    return settings.role == "train" and not (isinstance(settings, FineTuning) and settings.epochs == 0)

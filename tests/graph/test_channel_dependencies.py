@@ -25,8 +25,8 @@ def test_concatenated_channels_stand_behind_those_before_them():
 
 def test_a_residual_sum_couples_all_layers_that_add_to_it_under_the_name_of_the_first():
     found = couplings(user_models.mobilenetv3_like(), (3, 32, 32))["0.0"]
-    makers = {place.name for place in found.index if place.side == "output"}
-    assert makers >= {"0.0", "1.0.project.0", "1.1.project.0"}
+    producers = {place.name for place in found.index if place.side == "output"}
+    assert producers >= {"0.0", "1.0.project.0", "1.1.project.0"}
 
 
 def test_channels_that_are_not_all_seen_everywhere_have_no_positions_but_places():

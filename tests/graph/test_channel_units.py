@@ -4,20 +4,20 @@ from torch import nn
 
 from tinyml.graph.channel_dependencies import Place
 from tinyml.graph.channel_layers import Unsuited
-from tinyml.graph.channel_units import Index, group_of, largest_units, separate, smaller_counts
+from tinyml.graph.channel_units import Index, group_of, largest_units, single_positions, smaller_counts
 
 MODEL = nn.Sequential(nn.Linear(3, 12), nn.Linear(12, 24))
 PLACES = (Place(name="0", side="output"), Place(name="1", side="output"))
 
 
 def test_coarser_channels_take_the_same_place_of_every_stretch():
-    index = next(smaller_counts(separate(MODEL, PLACES), 4))
+    index = next(smaller_counts(single_positions(MODEL, PLACES), 4))
     assert index[PLACES[0]].tolist() == [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]
     assert index[PLACES[1]][0].tolist() == [0, 4, 8, 12, 16, 20]
 
 
 def test_counts_are_tried_from_the_largest_down_to_two():
-    assert [len(index[PLACES[0]]) for index in smaller_counts(separate(MODEL, PLACES), 12)] == [12, 6, 4, 3, 2]
+    assert [len(index[PLACES[0]]) for index in smaller_counts(single_positions(MODEL, PLACES), 12)] == [12, 6, 4, 3, 2]
 
 
 @pytest.mark.parametrize(("works", "largest"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 6), (12, 12)])
@@ -25,7 +25,7 @@ def test_the_climb_ends_at_the_most_channels_that_can_be_renamed(works: int, lar
     def renames(index: Index) -> bool:
         return works % len(index[PLACES[0]]) == 0
 
-    assert largest_units(separate(MODEL, PLACES), renames) == largest
+    assert largest_units(single_positions(MODEL, PLACES), renames) == largest
 
 
 def test_a_group_is_named_by_the_first_layer_that_makes_its_channels():

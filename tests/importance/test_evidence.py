@@ -113,6 +113,29 @@ class TwoReaders(nn.Module):
         return logits
 
 
+class ByKeyword(TwoReaders):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = self.make(input=x.flatten(1))
+        logits: torch.Tensor = self.left(input=made) + self.right(input=made)
+        return logits
+
+
+def test_a_layer_that_is_called_by_keyword_is_seen_like_one_called_by_position(task: Task) -> None:
+    group = ChannelGroup(
+        name="make",
+        channels=3,
+        slices=(Slice(parameter="left.weight", dimension=1, role="input", index=torch.arange(3).reshape(3, 1)),),
+    )
+    network = TwoReaders()
+    named = ByKeyword()
+    named.load_state_dict(network.state_dict())
+    expected, found = (
+        gather(each, [group], needs="activations", task=task, images=4).activations["left.weight"]
+        for each in (network, named)
+    )
+    assert torch.equal(found, expected)
+
+
 def test_what_needs_images_is_refused_without_data(network: Tiny, group: ChannelGroup) -> None:
     with pytest.raises(DataError, match=re.escape("looks at gradients needs images, and there are no data")):
         gather(network, [group], needs="gradients")

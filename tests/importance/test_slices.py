@@ -10,7 +10,7 @@ from tinyml.graph.channel_groups import Slice
 from tinyml.graph.channel_search import find_channel_groups
 from tinyml.graph.channel_surgery import Cut, without_channels
 from tinyml.importance import gather
-from tinyml.importance.slices import channel_rows, channel_sums, mean_relative, position_sums, reading, relative
+from tinyml.importance.slices import channel_rows, channel_sums, consumers, mean_relative, position_sums, relative
 
 WEIGHT = torch.arange(24.0).reshape(2, 3, 4)
 
@@ -61,7 +61,7 @@ def test_zeros_in_what_reads_a_channel_do_what_cutting_it_does(name: str) -> Non
         for group in groups:
             cut = without_channels(network, [Cut(group=group, kept=torch.arange(1, group.channels))])
             silenced = copy.deepcopy(network)
-            for one in reading(group, evidence):
+            for one in consumers(group, evidence):
                 silenced.get_parameter(one.parameter).index_fill_(one.dimension, one.index[0], 0.0)
             scale = float(network(inputs).abs().max())
             assert float((silenced(inputs) - cut(inputs)).abs().max()) <= 1e-5 * scale  # sums in another order

@@ -161,6 +161,28 @@ def test_a_mask_replaces_the_one_before_it_and_its_zeros_stay():
     assert zeros_of(layer) == list(range(40))
 
 
+def test_what_an_earlier_mask_masks_stays_masked_though_it_has_the_size_of_others():
+    """Of the first four weights three are pruned already, so 2:4 adds none there; it adds two to each other group."""
+    layer, _ = masked(zeros=3)
+    second = attach_mask(layer, structure=NOfM(keep=2, of=4), ramp=1.0)
+    second.aim(layer.weight.detach(), start=3, zeros=33)
+    with torch.no_grad():
+        layer.parametrizations.weight.original[0, :3] = 100.0
+    for share in (0.5, 1.0):
+        advance(layer, share)
+        assert zeros_of(layer)[:3] == [0, 1, 2]
+    assert attachment_faults(layer) == []
+    assert len(zeros_of(layer)) == 33
+
+
+def test_a_weight_that_comes_back_is_told():
+    layer, _ = masked(zeros=20)
+    second = attach_mask(layer, structure="unstructured", ramp=0.0)
+    second.aim(layer.weight.detach(), start=20, zeros=20)
+    second.mask.copy_(second.mask.flip(0, 1))
+    assert attachment_faults(layer) == ["weight: 20 weights that were pruned earlier are not masked"]
+
+
 def test_baking_leaves_the_zeros_in_the_weight_and_copies_as_they_were():
     layer, _ = masked(zeros=20)
     original = copy.deepcopy(layer)

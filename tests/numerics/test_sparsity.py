@@ -13,6 +13,7 @@ from tinyml.numerics.sparsity import (
     kept_n_of_m,
     kept_on_the_way,
     kept_weights,
+    n_of_m_zeros,
     zero_count,
 )
 
@@ -75,6 +76,38 @@ def test_on_the_way_to_a_pattern_the_smallest_of_its_zeros_come_first(values: li
     assert not (~kept & final).any()
     if zeros == 16:
         assert torch.equal(kept, final)
+
+
+MASKS = st.lists(st.booleans(), min_size=32, max_size=32).map(lambda values: torch.tensor(values).reshape(4, 8))
+
+
+@given(st.lists(VALUES, min_size=32, max_size=32), MASKS, st.data())
+def test_what_was_pruned_earlier_is_pruned_first_and_stays_pruned(values: list[float], earlier: Tensor, data):
+    weight, pattern = torch.tensor(values).reshape(4, 8), NOfM(keep=2, of=4)
+    pruned = int((~earlier).sum())
+    zeros = data.draw(st.integers(pruned, 32))
+    assert not (kept_weights(weight, zeros, earlier=earlier) & ~earlier).any()
+    final = kept_n_of_m(weight, pattern, axis=1, earlier=earlier)
+    assert not (final & ~earlier).any()
+    due = data.draw(st.integers(pruned, int((~final).sum())))
+    kept = kept_on_the_way(weight, due, pattern, axis=1, earlier=earlier)
+    assert int((~kept).sum()) == due
+    assert not (kept & ~earlier).any()
+
+
+@given(st.lists(VALUES, min_size=32, max_size=32), MASKS)
+def test_the_zeros_of_a_pattern_and_of_an_earlier_mask_are_counted_ahead(values: list[float], earlier: Tensor):
+    weight, pattern = torch.tensor(values).reshape(4, 8), NOfM(keep=2, of=4)
+    kept = kept_n_of_m(weight, pattern, axis=1, earlier=earlier)
+    assert n_of_m_zeros(earlier, pattern, axis=1) == int((~kept).sum())
+
+
+def test_a_pattern_adds_zeros_only_where_an_earlier_mask_has_too_few():
+    weight = torch.tensor([[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]])
+    earlier = torch.tensor([[True, False, False, False, True, True, True, False]])
+    kept = kept_n_of_m(weight, NOfM(keep=2, of=4), axis=1, earlier=earlier)
+    assert kept.int().tolist() == [[1, 0, 0, 0, 0, 1, 1, 0]]
+    assert n_of_m_zeros(earlier, NOfM(keep=2, of=4), axis=1) == 3 + 2
 
 
 @given(st.lists(TENSORS, min_size=1, max_size=4), st.data())

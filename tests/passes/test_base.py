@@ -1,9 +1,12 @@
+import pytest
 import torch
 from random_task import uncompressed
 from torch import nn
 
 from tinyml.architecture import CaptureGraph, HalfPrecision
+from tinyml.errors import RecipeError
 from tinyml.graph.capture import LeftAlone
+from tinyml.passes.linear_quantization import LinearQuantization
 
 
 def test_a_copy_has_a_module_of_its_own():
@@ -12,6 +15,11 @@ def test_a_copy_has_a_module_of_its_own():
     with torch.no_grad():
         second.module.weight.fill_(7.0)
     assert not (first.module.weight == 7.0).any()
+
+
+def test_every_pass_checks_the_settings_that_python_gives_it():
+    with pytest.raises(RecipeError, match="LinearQuantization: weight_bits: 3: "):
+        LinearQuantization(weight_bits=3)  # type: ignore[arg-type]  # what a user may write
 
 
 def test_edits_and_what_was_left_alone_add_up():

@@ -178,7 +178,7 @@ def test_the_same_seed_gives_the_same_bits():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "exactly one of sparsity, keep_macs, keep_parameters, not none of them"),
+        ({}, "exactly one of sparsity, keep_macs, keep_parameters, keep_latency, not none of them"),
         ({"sparsity": 0.3, "keep_macs": 0.5}, "not sparsity: 0.3 and keep_macs: 0.5"),
     ],
     ids=["no goal", "two goals"],
@@ -193,7 +193,7 @@ def test_one_goal_is_given(settings: dict[str, float], said: str):
     [
         {"sparsity": 1.0}, {"sparsity": -0.1}, {"sparsity": math.nan}, {"keep_macs": 0.0}, {"keep_macs": 1.1},
         {"sparsity": 0.3, "round_to": 0}, {"sparsity": 0.3, "minimum": 0}, {"sparsity": 0.3, "importance": "size"},
-        {"sparsity": 0.3, "layers": {"a": {"sparsity": 1.0}}},
+        {"sparsity": 0.3, "layers": {"a": {"sparsity": 1.0}}}, {"keep_latency": 0.0},
     ],
     ids=str,
 )  # fmt: skip
@@ -202,11 +202,26 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]):
         TypeAdapter(ChannelPruning).validate_python(settings)
 
 
+def test_settings_made_in_python_are_checked_like_those_of_a_recipe():
+    with pytest.raises(RecipeError, match=r"ChannelPruning: sparsity: 2\.0: .*less than 1; round_to: 0: "):
+        ChannelPruning(sparsity=2.0, round_to=0)
+
+
 def test_a_recipe_says_where_its_goal_is_wrong(tmp_path: Path):
     file = tmp_path / "r.yaml"
     file.write_text("version: 1\nname: x\npasses:\n  - channel_pruning: {keep_macs: 0.5, keep_parameters: 0.5}\n")
     with pytest.raises(RecipeError, match=r"r\.yaml.*passes.*exactly one of"):
         load_recipe(str(file))
+
+
+def test_patterns_that_leave_no_layer_are_refused_before_work_begins():
+    with pytest.raises(RecipeError, match="none of the 5 convolutions and linear layers is left to cut"):
+        ChannelPruning(sparsity=0.3, exclude=("*",)).requires(start("mixed"), random_context(IMAGE))
+
+
+def test_a_network_without_layers_to_cut_is_refused_before_work_begins():
+    with pytest.raises(RecipeError, match="has no convolutions or linear layers"):
+        ChannelPruning(sparsity=0.3).requires(uncompressed(nn.Flatten(), IMAGE), random_context(IMAGE))
 
 
 @pytest.mark.parametrize("where", ["include", "exclude", "layers"])

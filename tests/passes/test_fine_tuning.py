@@ -42,6 +42,16 @@ class Keep(Attachment):
         return "a pruned weight is not zero" if bool(weight[~self.mask].any()) else ""
 
 
+class Unfinished(Attachment):
+    """Is never done."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight
+
+    def fault(self, weight: Tensor) -> str:
+        return "on the way"
+
+
 def lenet(seed: int = 0, **arguments: int) -> nn.Module:
     torch.manual_seed(seed)
     return create_model("lenet-digits", dict(arguments)).eval()
@@ -234,6 +244,19 @@ def test_a_hint_that_matches_nothing_is_refused() -> None:
         FineTuning(distill=Distillation(hints=("layer9",))).requires(student(), noise())
 
 
+def test_a_hint_means_modules_and_not_what_is_attached_to_them() -> None:
+    before = student()
+    name, layer = next((n, m) for n, m in before.module.named_modules() if isinstance(m, nn.Linear))
+    parametrize.register_parametrization(layer, "weight", Keep(layer.weight > 0))
+    FineTuning(distill=Distillation(hints=(f"{name}*",))).requires(before, noise())
+
+
+def test_a_training_that_diverges_says_what_is_kept_and_what_to_lower() -> None:
+    settings = FineTuning(epochs=3, batch_size=16, learning_rate=1e30)
+    with pytest.raises(TinymlError, match=r"diverged in epoch \d.*Lower learning_rate .*start anew with --overwrite"):
+        settings.apply(student(), noise())
+
+
 def test_a_teacher_that_is_not_there_is_refused() -> None:
     distill = Distillation(teacher=Path("nowhere.pt"))
     with pytest.raises(CheckpointError, match=r"nowhere\.pt"):
@@ -245,6 +268,26 @@ def test_a_teacher_of_an_unknown_model_is_refused(tmp_path: Path) -> None:
     distill = Distillation(teacher=tmp_path / "teacher.safetensors", teacher_model="lenet-digit")
     with pytest.raises(ModelError, match="lenet-digits"):
         FineTuning(distill=distill).requires(student(), noise())
+
+
+def test_what_describes_a_teacher_that_is_not_given_is_refused() -> None:
+    with pytest.raises(Refused, match="teacher_model and teacher_args describe a teacher: give its checkpoint"):
+        Distillation(teacher_model="resnet20-cifar")
+
+
+def test_a_ramp_on_a_frozen_layer_is_refused() -> None:
+    before = student()
+    name, layer = next((n, m) for n, m in before.module.named_modules() if isinstance(m, nn.Linear))
+    parametrize.register_parametrization(layer, "weight", Unfinished())
+    with pytest.raises(Refused, match=rf"freeze covers {name}\.weight, which a ramp still prunes"):
+        FineTuning(freeze=(name,)).requires(before, noise())
+    FineTuning(freeze=("conv*",)).requires(before, noise())
+
+
+def test_without_epochs_the_size_of_a_batch_does_not_matter_and_nothing_can_be_distilled() -> None:
+    FineTuning(epochs=0, batchnorm_images=8, batch_size=1000).requires(student(), noise())
+    with pytest.raises(Refused, match="distill needs epochs"):
+        FineTuning(epochs=0, batchnorm_images=8, distill=True).requires(student(), noise())
 
 
 def test_a_quantized_model_is_refused() -> None:

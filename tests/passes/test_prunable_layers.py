@@ -127,3 +127,4 @@ def test_the_weights_are_those_that_the_network_uses():
     assert int((chosen["0"].weight == 0).sum()) == 10
     assert not isinstance(chosen["0"].weight, nn.Parameter)
     assert torch.equal(chosen["0"].weight, model[0].weight)
+    assert chosen["0"].pruned == 10

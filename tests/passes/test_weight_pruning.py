@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +11,13 @@ from torch import nn
 
 from tinyml.architecture import build
 from tinyml.errors import RecipeError, TinymlError
+from tinyml.layers.attachment import advance, attachment_faults
 from tinyml.layers.mask import masks
 from tinyml.numerics.sparsity import NOfM
 from tinyml.passes.base import Compressed
-from tinyml.passes.weight_pruning import LayerSparsity, WeightPruning
+from tinyml.passes.layer_patterns import LayerSparsity
+from tinyml.passes.weight_pruning import WeightPruning
+from tinyml.recipe import load_recipe
 
 IMAGE = (3, 32, 32)
 
@@ -112,6 +117,30 @@ def test_pruning_again_starts_from_the_zeros_that_are_there():
     assert zeros_by_layer(replace(second, module=rebuilt)) == zeros_by_layer(second)
 
 
+@pytest.mark.parametrize("schedule", ["one-shot", "cubic"])
+def test_n_of_m_brings_no_weight_back_that_was_pruned_before(schedule: str):
+    first = apply(small(), shape=SMALL, sparsity=0.4, scope="uniform", include=("3", "5"))
+    second = apply(first, shape=SMALL, structure=NOfM(keep=2, of=4), schedule=schedule)
+    advance(second.module, 1.0)
+    assert attachment_faults(second.module) == []
+    for name in "35":
+        earlier, later = (model.module.get_submodule(name).weight != 0 for model in (first, second))
+        assert bool((later <= earlier).all())
+        assert zeros_by_layer(second)[name] > earlier.numel() // 2  # some groups had three zeros
+    rebuilt = small()
+    for edit in second.architecture.edits:
+        edit.apply(rebuilt)
+    rebuilt.load_state_dict(second.module.state_dict(), strict=True)
+    assert attachment_faults(rebuilt) == []
+
+
+def test_n_of_m_after_a_higher_sparsity_adds_what_is_missing():
+    first = apply(small(), shape=SMALL, sparsity=0.9, scope="uniform", include=("5",))
+    second = apply(first, shape=SMALL, structure=NOfM(keep=2, of=4), include=("5",))
+    groups = first.module.get_submodule("5").weight.reshape(-1, 4).count_nonzero(dim=1)
+    assert zeros_by_layer(second)["5"] == 576 + int((groups - 2).clamp_min(0).sum())
+
+
 def test_a_cubic_schedule_after_pruning_starts_where_that_ended():
     first = apply(small(), shape=SMALL, sparsity=0.4, scope="uniform")
     second = apply(first, shape=SMALL, sparsity=0.7, scope="uniform", schedule="cubic")
@@ -207,9 +236,31 @@ def test_settings_that_mean_nothing_are_refused(settings, message: str):
         parsed(**settings)
 
 
-def test_a_structure_from_python_is_no_text():
-    with pytest.raises(ValueError, match=r"structure is '2:4': it is 'unstructured' or NOfM\(keep=2, of=4\)"):
-        WeightPruning(structure="2:4")  # type: ignore[arg-type]  # what a user may write
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: WeightPruning(sparsity=1.5, ramp=0.0), r"WeightPruning: sparsity: 1\.5: .*less than 1; ramp: 0\.0: "),
+        (lambda: LayerSparsity(sparsity=1.5), r"LayerSparsity: sparsity: 1\.5: .*less than 1"),
+        (lambda: NOfM(keep=4, of=4), "4:4 keeps nothing or everything"),
+        (lambda: WeightPruning(structure=NOfM(keep=2, of=4), sparsity=0.7), "write sparsity: 0.5"),
+    ],
+    ids=["out of range", "a layer's", "a structure", "a contradiction"],
+)
+def test_settings_made_in_python_are_refused_like_those_of_a_recipe(make, message: str):
+    with pytest.raises(RecipeError, match=message):
+        make()
+
+
+def test_a_structure_may_be_written_as_text_in_python_too():
+    written: Any = "2:4"
+    assert WeightPruning(structure=written).structure == NOfM(keep=2, of=4)
+
+
+def test_a_recipe_says_the_line_of_every_setting_that_is_wrong(tmp_path: Path):
+    file = tmp_path / "r.yaml"
+    file.write_text("version: 1\nname: x\npasses:\n  - weight_pruning:\n      structure: '4:4'\n      ramp: 0\n")
+    with pytest.raises(RecipeError, match=r"(?s)r\.yaml:5:.*4:4 keeps nothing.*r\.yaml:6:.*greater than 0"):
+        load_recipe(str(file))
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,12 @@ def test_a_recipe_without_passes_may_follow_anything(job, request, first: str) -
     assert prepare(job("baseline", checkpoint=request.getfixturevalue(first), model="")).baseline is not None
 
 
+def test_training_with_nothing_to_recover_from_is_said(job, digits_checkpoint, int8_run, caplog) -> None:
+    caplog.set_level("WARNING", "tinyml")  # an earlier test may have asked for silence
+    prepare(job("finetune", checkpoint=digits_checkpoint))
+    assert "fine_tuning has nothing to recover from" in caplog.text
+
+
 def test_a_ramp_without_a_training_is_refused_also_where_no_file_was_read(job, digits_checkpoint: Path) -> None:
     entry = PassEntry(name="weight_pruning", settings=WeightPruning(schedule="cubic"))
     wanted = job("baseline", checkpoint=digits_checkpoint)

@@ -37,6 +37,12 @@ def test_epochs_are_drawn_and_not_told(job) -> None:
     }
 
 
+def test_what_a_users_pass_calls_an_epoch_is_told_instead(job) -> None:
+    happened: list[dict[str, JsonValue]] = [{"at": AT, "event": "epoch", "pass": "pass-00-mine", "epoch": 1}]
+    assert _curves(happened, job()) == ()
+    assert [told.details for told in _history(happened)] == ["pass: pass-00-mine, epoch: 1"]
+
+
 def test_a_run_without_training_has_no_curves(job) -> None:
     assert _curves([{"at": AT, "event": "export"}], job()) == ()
 

@@ -39,3 +39,11 @@ def test_all_zero_is_drawn_without_bars() -> None:
 
 def test_a_hostile_name_is_escaped() -> None:
     assert "<script>" not in layer_bars("MACs", [LayerBar(name="<script>", before=1, after=1)], str)
+
+
+def test_one_network_alone_has_one_bar_and_no_before() -> None:
+    bars = [LayerBar(name="a", before=None, after=4), LayerBar(name="b", before=None, after=2)]
+    svg = layer_bars("Weights", bars, str, compared=False)
+    assert len(lengths(svg, "after")) == 2
+    assert "before" not in svg
+    assert "<title>a: 4</title>" in svg

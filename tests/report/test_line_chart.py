@@ -49,3 +49,10 @@ def test_a_constant_line_is_drawn(value: float) -> None:
 @pytest.mark.parametrize(("value", "expected"), [(0.5, "0.5"), (100, "100"), (1.25, "1.25"), (0, "0")])
 def test_ticks_have_no_needless_digits(value: float, expected: str) -> None:
     assert tick_text(value) == expected
+
+
+def test_values_beyond_the_lines_are_shown_so_that_charts_compare() -> None:
+    series = Series(name="a", x=(0, 1), y=(80, 90))
+    svg = line_chart(LineChart(title="", x_label="", y_label="", series=(series,), y_shows=(0,)))
+    assert ">0</text>" in svg
+    assert "-20" not in svg

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tinyml.analysis.weights import HistogramPair, WeightHistogram
-from tinyml.report.weight_histograms import weight_histogram
+from tinyml.report.weight_histograms import single_histogram, weight_histogram
 
 
 def side(counts: tuple[int, ...], *, zeros: float = 0.0, distinct: int = 4) -> WeightHistogram:
@@ -48,3 +48,10 @@ def test_values_are_counted_where_they_are_few(distinct: int, said: str) -> None
 
 def test_a_layer_that_is_not_in_the_file_is_said_so() -> None:
     assert "after: no such layer" in drawn(side((1, 2, 1)), WeightHistogram())
+
+
+def test_one_network_alone_has_one_panel() -> None:
+    pair = HistogramPair(name="conv1", edges=(-3.0, -1.0, 1.0, 3.0), before=WeightHistogram(), after=side((1, 2, 1)))
+    svg = single_histogram(pair)
+    assert heights(svg, "after") == [26, 52, 26]
+    assert "no such layer" not in svg

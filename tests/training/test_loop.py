@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_best_weights_so_far(
         if position.step == 3:
             one_epoch.append(digest(own))
 
-    with pytest.raises(DivergenceError, match=r"epoch 2, step 3: the loss is nan.*epoch 1.*learning_rate \(now 0.05\)"):
+    with pytest.raises(DivergenceError, match=r"epoch 2, step 3: the loss is nan.*learning_rate \(now 0.05\)"):
         train(module, task, settings, objective=nan_from(6), on_step=[remember])
     assert digest(module) == one_epoch[0]
 
@@ -218,7 +218,7 @@ def test_a_run_that_diverges_at_once_leaves_the_module_as_it_was(
     task: Task, settings: TrainingSettings, module: nn.Module
 ) -> None:
     before = digest(module)
-    with pytest.raises(DivergenceError, match="weights before training") as raised:
+    with pytest.raises(DivergenceError, match="epoch 1, step 2: the loss is nan") as raised:
         train(module, task, settings, objective=nan_from(1))
     assert (digest(module), raised.value.result.best_epoch) == (before, 0)
 

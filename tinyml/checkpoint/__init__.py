@@ -8,6 +8,7 @@ from tinyml.checkpoint.own import (
     compressed_files,
     compressed_from_files,
     load_compressed,
+    read_architecture,
     save_compressed,
     save_trained,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "compressed_from_files",
     "load_compressed",
     "load_into",
+    "read_architecture",
     "read_state",
     "save_compressed",
     "save_trained",

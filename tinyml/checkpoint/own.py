@@ -79,16 +79,24 @@ def compressed_from_files(weights: bytes, text: bytes, *, directory: Path = Path
         CheckpointError: The bytes were changed since they were written, or another version of tinyml wrote them.
         ModelError: The factory that the model is built from is not there.
     """
-    payload = from_sealed_json(_decoded(text, directory), source=directory / ARCHITECTURE_NAME, error=CheckpointError)
-    if payload.pop(_WEIGHTS_KEY, None) != hashlib.sha256(weights).hexdigest():
+    architecture, weights_sha256 = _parse(text, directory)
+    if weights_sha256 != hashlib.sha256(weights).hexdigest():
         raise CheckpointError(
             f"'{directory / WEIGHTS_NAME}' was changed or damaged after it was written: its SHA-256 is not the one in "
             f"{ARCHITECTURE_NAME}."
         )
-    architecture = _parse(payload, directory / ARCHITECTURE_NAME)
     module = build(architecture)
     _load_exactly(module, weights, directory / WEIGHTS_NAME)
     return module.eval(), architecture
+
+
+def read_architecture(directory: Path) -> Architecture:
+    """Return the architecture of a compressed model, without its weights.
+
+    Raises:
+        CheckpointError: The file is missing, was changed, or another version of tinyml wrote it.
+    """
+    return _parse(_read(directory / ARCHITECTURE_NAME), directory)[0]
 
 
 def save_trained(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -147,7 +155,11 @@ def _check_manifest(directory: Path, contents: Mapping[str, bytes]) -> None:
             raise CheckpointError(f"'{directory / name}' was changed after the run was sealed: see {MANIFEST_NAME}.")
 
 
-def _parse(payload: Mapping[str, JsonValue], path: Path) -> Architecture:
+def _parse(text: bytes, directory: Path) -> tuple[Architecture, JsonValue]:
+    """Return the architecture and the SHA-256 of its weights."""
+    path = directory / ARCHITECTURE_NAME
+    payload = from_sealed_json(_decoded(text, directory), source=path, error=CheckpointError)
+    weights_sha256 = payload.pop(_WEIGHTS_KEY, None)
     supported = Architecture.model_fields["version"].default
     if payload.get("version") != supported:
         raise CheckpointError(
@@ -155,7 +167,7 @@ def _parse(payload: Mapping[str, JsonValue], path: Path) -> Architecture:
             "Use the version of tinyml that wrote it."
         )
     try:
-        return Architecture.model_validate(payload)
+        return Architecture.model_validate(payload), weights_sha256
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise CheckpointError(f"'{path}' is not a compressed model that this version can build: {faults}.") from error

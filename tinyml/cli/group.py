@@ -16,6 +16,8 @@ VERBS: dict[str, str] = {
     "verify": "Check an ONNX file against the network it was made from.",
     "benchmark": "Measure ONNX files side by side.",
     "profile": "Show what each layer costs.",
+    "inspect": "Show the weights of a network: zeros, distinct values, histograms.",
+    "sensitivity": "Show how much each layer bears; choose levels for a budget.",
     "recipes": "List the shipped recipes.",
     "targets": "List the shipped targets.",
     "models": "List the model zoo.",

@@ -183,7 +183,12 @@ _verbose = click.option(
     help="Say more; -vv also shows tracebacks.",
 )  # fmt: skip
 _quiet = click.option(
-    "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet, help="Say errors only; draw no progress."
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_quiet,
+    help="Print results and errors only: no notes, no progress.",
 )
 _no_colour = click.option(
     "--no-color", is_flag=True, expose_value=False, callback=_set_colour, help="No colour (as with NO_COLOR set)."

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch_pruning import DependencyGraph, ops
 
 Side = Literal["input", "output", "parameter"]
-MAKERS: Final = (nn.modules.conv._ConvNd, nn.Linear)
-"""Layers that make channels of their own."""
+PRODUCERS: Final = (nn.modules.conv._ConvNd, nn.Linear)
+"""Layers that produce channels of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Coupling:
     """What hangs on the output channels of a layer.
 
     Attributes:
-        layer: the first of the network that makes these channels; of a coupling without index, where it starts.
+        layer: the first of the network that produces these channels; of a coupling without index, where it starts.
         index: (channels, k) int64 by place: where torch-pruning sees each channel. Empty where it does not see every
             channel of the layer equally often in every place.
         reach: every place that is connected, whatever the positions.
@@ -115,16 +115,16 @@ def _coupling(graph: Any, group: Any, label: Mapping[Any, str], order: Mapping[s
     """Return torch-pruning's group in our words; Any: its objects carry no types."""
     root = group[0].dep.target.module
     channels = len(group[0].idxs)
-    index, makers = {}, [label[root]]
+    index, producers = {}, [label[root]]
     for item in group:
         if item.dep.target.module in label:
             place = _place(graph, item.dep.target, item.dep.handler, label)
             index[place] = _rows(torch.tensor(item.idxs), torch.tensor(item.root_idxs), channels)
-            if isinstance(item.dep.target.module, MAKERS) and place.side == "output":
-                makers.append(place.name)
+            if isinstance(item.dep.target.module, PRODUCERS) and place.side == "output":
+                producers.append(place.name)
     if any(rows.numel() == 0 for rows in index.values()):
-        index, makers = {}, [label[root]]
-    first = min(makers, key=lambda name: order[name])
+        index, producers = {}, [label[root]]
+    first = min(producers, key=lambda name: order[name])
     return Coupling(layer=first, index=index, reach=_reach(graph, group[0].dep, label))
 
 

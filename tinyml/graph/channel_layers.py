@@ -1,7 +1,6 @@
 """What a layer is made of along its channels: the parts of its tensors that go with them, and its attributes after."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +8,8 @@ from torch.nn.utils import parametrize
 
 from tinyml.graph.channel_dependencies import Place
 from tinyml.graph.channel_groups import Slice, SliceRole
+from tinyml.graph.layer_types import BatchNorm, ChannelNorm, Convolution, InstanceNorm, LastNorm, TransposedConvolution
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CHANNEL_NORMS = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm,
-    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
-)  # fmt: skip
-LAST_NORMS = (nn.LayerNorm, nn.RMSNorm)
 _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -28,12 +21,12 @@ def layer_fault(layer: nn.Module) -> str:
     """Return why this layer cannot be cut whatever the positions, "" where it can."""
     if parametrize.is_parametrized(layer):
         return "its weight is computed from other parameters (weight norm, spectral norm)"
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
+    if isinstance(layer, Convolution | nn.Linear):
         own = dict(layer.named_parameters(recurse=False))
         return "" if "weight" in own else "its weight is computed from other parameters (weight norm, spectral norm)"
-    if isinstance(layer, LAST_NORMS) and len(layer.normalized_shape) != 1:
+    if isinstance(layer, LastNorm) and len(layer.normalized_shape) != 1:
         return f"it normalizes over {len(layer.normalized_shape)} dimensions at once"
-    if isinstance(layer, (*CHANNEL_NORMS, *LAST_NORMS, nn.PReLU)):
+    if isinstance(layer, ChannelNorm | LastNorm | nn.PReLU):
         return "" if any(True for _ in _tensors(layer)) else f"a {type(layer).__name__} without weights is not cut"
     return f"a {type(layer).__name__} is not cut"
 
@@ -42,9 +35,9 @@ def place_size(model: nn.Module, place: Place) -> int:
     """Return the number of positions (channels, features) at a place."""
     if place.side == "parameter":
         return model.get_parameter(place.name).shape[place.dimension]
-    layer: Any = model.get_submodule(place.name)
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
-        return int(layer.in_channels if place.side == "input" else layer.out_channels)
+    layer = model.get_submodule(place.name)
+    if isinstance(layer, Convolution):
+        return layer.in_channels if place.side == "input" else layer.out_channels
     if isinstance(layer, nn.Linear):
         return layer.in_features if place.side == "input" else layer.out_features
     return next((tensor.shape[0] for _, tensor in _tensors(layer)), 0)
@@ -67,7 +60,7 @@ def place_slices(model: nn.Module, place: Place, index: Tensor) -> list[Slice]:
     if place.side == "parameter":
         return [Slice(parameter=place.name, dimension=place.dimension, role="other", index=index)]
     layer = model.get_submodule(place.name)
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
+    if isinstance(layer, Convolution):
         return _convolution_slices(place, layer, index)
     if isinstance(layer, nn.Linear):
         return _weighted(place, layer, dimension=0 if place.side == "output" else 1, index=index, outputs=index)
@@ -77,9 +70,9 @@ def place_slices(model: nn.Module, place: Place, index: Tensor) -> list[Slice]:
     return [Slice(parameter=f"{place.name}.{name}", dimension=0, role=role, index=index) for name, _ in _tensors(layer)]
 
 
-def _convolution_slices(place: Place, layer: Any, index: Tensor) -> list[Slice]:
+def _convolution_slices(place: Place, layer: Convolution, index: Tensor) -> list[Slice]:
     """Return the slices of a convolution (C_out, C_in / groups, ...), or transposed (C_in, C_out / groups, ...)."""
-    whole = "input" if isinstance(layer, TRANSPOSED) else "output"  # the side that dimension 0 lists in full
+    whole = "input" if isinstance(layer, TransposedConvolution) else "output"  # the side that dimension 0 lists in full
     size = layer.in_channels if place.side == "input" else layer.out_channels
     if layer.groups == 1 or is_depthwise(layer):
         dimension = 0 if place.side == whole or layer.groups > 1 else 1
@@ -90,7 +83,9 @@ def _convolution_slices(place: Place, layer: Any, index: Tensor) -> list[Slice]:
     return _weighted(place, layer, dimension=1, index=inside, outputs=index)
 
 
-def _weighted(place: Place, layer: Any, *, dimension: int, index: Tensor, outputs: Tensor) -> list[Slice]:
+def _weighted(
+    place: Place, layer: Convolution | nn.Linear, *, dimension: int, index: Tensor, outputs: Tensor
+) -> list[Slice]:
     role: SliceRole = "output" if place.side == "output" else "input"
     slices = [Slice(parameter=f"{place.name}.weight", dimension=dimension, role=role, index=index)]
     if place.side == "output" and layer.bias is not None:
@@ -115,29 +110,27 @@ def _within_groups(name: str, index: Tensor, size: int, groups: int) -> Tensor:
     return by_group[:, 0] % width
 
 
-def is_depthwise(layer: Any) -> bool:
+def is_depthwise(layer: nn.Module) -> bool:
     """Return whether a layer is a convolution that treats every channel by itself."""
-    return isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)) and bool(
-        1 < layer.groups == layer.in_channels == layer.out_channels
-    )
+    return isinstance(layer, Convolution) and 1 < layer.groups == layer.in_channels == layer.out_channels
 
 
-def refresh_attributes(layer: Any, *, depthwise: bool) -> None:
+def refresh_attributes(layer: nn.Module, *, depthwise: bool) -> None:
     """Make a layer's numbers of channels those of its tensors, in place; `depthwise`: it was so before the cut."""
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
+    if isinstance(layer, Convolution):
         first, second = layer.weight.shape[:2]
         layer.groups = first if depthwise else layer.groups
         sides = (second * layer.groups, first)
-        layer.in_channels, layer.out_channels = sides[::-1] if isinstance(layer, TRANSPOSED) else sides
+        layer.in_channels, layer.out_channels = sides[::-1] if isinstance(layer, TransposedConvolution) else sides
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = len(layer.weight)
-    elif isinstance(layer, LAST_NORMS):
+    elif isinstance(layer, LastNorm):
         layer.normalized_shape = tuple(next(_tensors(layer))[1].shape)
     elif isinstance(layer, nn.GroupNorm):
         layer.num_channels = len(next(_tensors(layer))[1])
-    elif isinstance(layer, CHANNEL_NORMS):
+    elif isinstance(layer, BatchNorm | InstanceNorm):
         layer.num_features = len(next(_tensors(layer))[1])
 
 

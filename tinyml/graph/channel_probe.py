@@ -1,20 +1,22 @@
 """Follow channels by experiment: disturb one output channel of a layer and see where it arrives.
 
 Layers that mix channels replay an undisturbed run, so that a disturbance ends at the next of them; norms over channels
-pass their input on. Positions where the same disturbance arrives belong together. Where there are several kinds of such
-chains (the halves of a channel shuffle), one channel takes its share of each kind, so that halves stay halves.
+pass their input on. Positions where the same disturbance arrives are coupled. Where there are several kinds of such
+couples (the halves of a channel shuffle), one channel takes its share of each kind, so that halves stay halves.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
-from tinyml.graph.channel_dependencies import MAKERS, Place
-from tinyml.graph.channel_layers import LAST_NORMS, is_depthwise
+from tinyml.graph.channel_dependencies import PRODUCERS, Place
+from tinyml.graph.channel_layers import is_depthwise
+from tinyml.graph.first_input import first_input
+from tinyml.graph.layer_types import LastNorm
 
 _AT_ONCE: Final = 64
 _SIGNS: Final = (1, -1)  # a rectifier hides one of them
@@ -22,7 +24,7 @@ _STRENGTH: Final = 10  # standard deviations, half to one and a half times
 _VISIBLE: Final = 1e-4
 
 Position = tuple[Place, int]
-Chain = dict[Place, list[int]]
+Coupled = dict[Place, list[int]]
 """Positions that belong together, in rising order, by place."""
 
 
@@ -36,24 +38,24 @@ def probed_index(model: nn.Module, places: Sequence[Place], example: Tensor) -> 
     """
     if any(place.side == "parameter" for place in places):
         return {}
-    chains = _joined(_Probe(model, places, example).arrivals())
-    kinds: dict[tuple[int, ...], list[Chain]] = {}
-    for chain in chains:
-        kinds.setdefault(tuple(len(chain.get(place, ())) for place in places), []).append(chain)
+    found = _joined(_Probe(model, places, example).arrivals())
+    kinds: dict[tuple[int, ...], list[Coupled]] = {}
+    for coupled in found:
+        kinds.setdefault(tuple(len(coupled.get(place, ())) for place in places), []).append(coupled)
     rows = math.gcd(*(len(alike) for alike in kinds.values()))
-    shared: list[list[Chain]] = [[] for _ in range(rows)]
+    shared: list[list[Coupled]] = [[] for _ in range(rows)]
     for alike in kinds.values():
-        for row, chain in enumerate(alike):
-            shared[row * rows // len(alike)].append(chain)
-    seen = [place for place in places if any(place in chain for chain in chains)]
+        for row, coupled in enumerate(alike):
+            shared[row * rows // len(alike)].append(coupled)
+    seen = [place for place in places if any(place in coupled for coupled in found)]
     return {
-        place: torch.tensor([sorted(p for chain in row for p in chain.get(place, ())) for row in shared])
+        place: torch.tensor([sorted(p for coupled in row for p in coupled.get(place, ())) for row in shared])
         for place in seen
     }
 
 
-def _joined(pairs: Iterator[tuple[Position, Position]]) -> list[Chain]:
-    """Return the chains that the pairs make up, in the order of their first pairs."""
+def _joined(pairs: Iterator[tuple[Position, Position]]) -> list[Coupled]:
+    """Return the positions that pairs connect, in the order of their first pairs."""
     parents: dict[Position, Position] = {}
 
     def root(position: Position) -> Position:
@@ -63,10 +65,10 @@ def _joined(pairs: Iterator[tuple[Position, Position]]) -> list[Chain]:
 
     for first, second in pairs:
         parents[root(second)] = root(first)
-    chains: dict[Position, Chain] = {}
+    coupled: dict[Position, Coupled] = {}
     for place, position in list(parents):
-        chains.setdefault(root((place, position)), {}).setdefault(place, []).append(position)
-    return list(chains.values())
+        coupled.setdefault(root((place, position)), {}).setdefault(place, []).append(position)
+    return list(coupled.values())
 
 
 @final
@@ -81,14 +83,14 @@ class _Probe:
         self.mixing = {
             name: layer
             for name, layer in model.named_modules()
-            if isinstance(layer, MAKERS) and not is_depthwise(layer)
+            if isinstance(layer, PRODUCERS) and not is_depthwise(layer)
         }
 
     @torch.no_grad()
     def arrivals(self) -> Iterator[tuple[Position, Position]]:
         """Yield (disturbed position, position where it arrives) for every channel that a layer of the places makes."""
         hooks = [
-            self.model.get_submodule(place.name).register_forward_pre_hook(self._watch(place))
+            self.model.get_submodule(place.name).register_forward_pre_hook(self._watch(place), with_kwargs=True)
             for place in self.places
             if place.side == "input" or place.name not in self.mixing
         ]
@@ -120,24 +122,24 @@ class _Probe:
                 for row, position in arrived.nonzero().tolist():
                     yield (source, int(chosen[row])), (place, position)
 
-    def _watch(self, place: Place) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.inputs[place] = inputs[0].clone()  # what comes behind may work in place
+    def _watch(self, place: Place) -> Callable[[nn.Module, tuple[object, ...], Mapping[str, object]], None]:
+        def keep(layer: nn.Module, inputs: tuple[object, ...], named: Mapping[str, object]) -> None:
+            self.inputs[place] = first_input(inputs, named).clone()  # what comes behind may work in place
 
         return keep
 
     def _recorded(self, name: str) -> Callable[..., Tensor]:
-        forward = self.mixing[name].forward
+        forward: Callable[..., Tensor] = self.mixing[name].forward
 
-        def run(*inputs: Any, **settings: Any) -> Tensor:
-            outputs = forward(*inputs, **settings)
+        def run(*inputs: object, **named: object) -> Tensor:
+            outputs = forward(*inputs, **named)
             self.outputs[name] = outputs.clone()
             return outputs
 
         return run
 
     def _replayed(self, name: str, source: str, chosen: Tensor, strength: float) -> Callable[..., Tensor]:
-        def run(*inputs: Any, **settings: Any) -> Tensor:
+        def run(*_: object, **__: object) -> Tensor:
             clean = self.outputs[name]
             outputs = clean.expand(len(chosen), *clean.shape[1:]).clone()
             if name != source:
@@ -153,7 +155,7 @@ class _Probe:
     @contextmanager
     def _patched(self, forwards: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
         """Let layers run these functions, and norms over channels nothing, while the context is open."""
-        norms = [layer for layer in self.model.modules() if isinstance(layer, (*LAST_NORMS, nn.GroupNorm))]
+        norms = [layer for layer in self.model.modules() if isinstance(layer, LastNorm | nn.GroupNorm)]
         layers = [*(self.mixing[name] for name in forwards), *norms]
         try:
             for layer, forward in zip(layers, [*forwards.values(), *([_same] * len(norms))], strict=True):
@@ -164,10 +166,10 @@ class _Probe:
                 layer.__dict__.pop("forward", None)
 
 
-def _same(values: Tensor) -> Tensor:
-    return values
+def _same(*inputs: object, **named: object) -> Tensor:
+    return first_input(inputs, named)
 
 
 def _axis(layer: nn.Module) -> int:
     """Return the dimension of a layer's inputs and outputs that holds the channels, from the end for the last one."""
-    return -1 if isinstance(layer, (nn.Linear, *LAST_NORMS)) else 1
+    return -1 if isinstance(layer, nn.Linear | LastNorm) else 1

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from tinyml.errors import first_line
 from tinyml.graph.capture import LeftAlone
-from tinyml.graph.channel_dependencies import MAKERS, Coupling, Dependencies, Place, trace_dependencies
+from tinyml.graph.channel_dependencies import PRODUCERS, Coupling, Dependencies, Place, trace_dependencies
 from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.channel_layers import Unsuited, layer_fault, place_size
 from tinyml.graph.channel_trial import MISPLACED, Trial, Verdict
-from tinyml.graph.channel_units import group_of, largest_units, separate, smaller_counts
+from tinyml.graph.channel_units import group_of, largest_units, single_positions, smaller_counts
+from tinyml.graph.shared_parameters import parameter_names
 
 _SHOWN: Final = 3
 
@@ -58,7 +59,8 @@ class _Search:
 
     def __init__(self, model: nn.Module, dependencies: Dependencies, trial: Trial) -> None:
         self.model, self.dependencies, self.trial = model, dependencies, trial
-        self.shared = _shared_parameters(model)
+        names = parameter_names(model, every_place=True).values()
+        self.shared = {name for several in names if len(several) > 1 for name in several}
         self.accepted: dict[str, ChannelGroup] = {}
         self.against: dict[str, Verdict] = {}
 
@@ -72,9 +74,12 @@ class _Search:
         # Groups of convolutions and norms take coarser channels; together, because most of them pass.
         grouped = [each for each in failed if self.against.get(each.layer, MISPLACED) is not MISPLACED]
         self._accept({each.layer: group for each in grouped if (group := self._finest(each.layer, each.index))})
-        failed = [each for each in failed if each.layer not in self.accepted and not self._retried(each)]
+        for coupling in failed:
+            if coupling.layer not in self.accepted:
+                self._accept_in_other_positions(coupling)
+        failed = [each for each in failed if each.layer not in self.accepted]
         for together in _connected(failed):
-            if len(together) > 1 and self._coarser(together[0].layer, self._apart(together)):
+            if len(together) > 1 and self._accept_coarser(together[0].layer, self._single_positions(together)):
                 failed = [each for each in failed if each not in together]
         reasons = {**faults, **{each.layer: self._reason(each.layer) for each in failed}}
         order = [name for name, _ in self.model.named_modules()]
@@ -131,10 +136,10 @@ class _Search:
             for half in (names[: len(names) // 2], names[len(names) // 2 :]):
                 self._accept({name: groups[name] for name in half})
 
-    def _apart(self, couplings: Sequence[Coupling]) -> Mapping[Place, Tensor]:
+    def _single_positions(self, couplings: Sequence[Coupling]) -> Mapping[Place, Tensor]:
         """Return every position that the couplings reach by itself; nothing where some cannot be cut."""
         places = tuple(dict.fromkeys(place for each in couplings for place in each.reach))
-        return {} if self._fault("", places) else separate(self.model, places)
+        return {} if self._fault("", places) else single_positions(self.model, places)
 
     def _units(self, name: str, base: Mapping[Place, Tensor]) -> Iterator[Mapping[Place, Tensor]]:
         """Yield the positions in as many channels as can be renamed, and in fewer."""
@@ -154,7 +159,7 @@ class _Search:
         index = next(self._units(name, base), None)
         return None if index is None else self._group(name, index)
 
-    def _coarser(self, name: str, base: Mapping[Place, Tensor]) -> bool:
+    def _accept_coarser(self, name: str, base: Mapping[Place, Tensor]) -> bool:
         """Accept the coupling with channels of several rows each; return whether any number of them passed."""
         for index in self._units(name, base):
             if group := self._group(name, index):
@@ -163,40 +168,37 @@ class _Search:
                     return True
         return False
 
-    def _retried(self, coupling: Coupling) -> bool:
-        """Accept the coupling with coarser channels or with positions that a probe finds; return whether any passed."""
+    def _accept_in_other_positions(self, coupling: Coupling) -> None:
+        """Accept the coupling with coarser channels, or with the positions that a probe finds, where one passes."""
         name, misplaced = coupling.layer, self.against.get(coupling.layer, MISPLACED) is MISPLACED
-        apart = self._apart([coupling])
-        passed = self._coarser(name, coupling.index) or self._coarser(name, apart)
+        single = self._single_positions([coupling])
+        passed = self._accept_coarser(name, coupling.index) or self._accept_coarser(name, single)
         wants_fixed_numbers = not passed and self.against.get(name, MISPLACED).step == 2
-        if apart and not wants_fixed_numbers and (misplaced or not passed):
-            coarse = {name: self.accepted.pop(name)} if passed else {}
-            passed = self._coarser(name, self.trial.probed(coupling.reach)) or passed
-            if coarse and (name not in self.accepted or coarse[name].channels >= self.accepted[name].channels):
-                self.accepted |= coarse
-        return passed
+        if single and not wants_fixed_numbers and (misplaced or not passed):
+            self._accept_probed(coupling)
+
+    def _accept_probed(self, coupling: Coupling) -> None:
+        """Accept the coupling with the positions that a probe finds, where that gives more channels than it has."""
+        name = coupling.layer
+        coarse = self.accepted.pop(name, None)
+        self._accept_coarser(name, self.trial.probed(coupling.reach))
+        probed = self.accepted.get(name)
+        if coarse and (probed is None or coarse.channels >= probed.channels):
+            self.accepted[name] = coarse
 
     def _left_alone(self, reasons: Mapping[str, str]) -> tuple[LeftAlone, ...]:
         left = []
-        weighted = [name for name, module in self.model.named_modules() if isinstance(module, MAKERS)]
+        weighted = [name for name, module in self.model.named_modules() if isinstance(module, PRODUCERS)]
         for coupling in self.dependencies.couplings:
             if reason := reasons[coupling.layer]:
-                makers = {each.name for each in (coupling.index or coupling.reach) if each.side == "output"}
-                others = [f"'{name}'" for name in weighted if name in makers - {coupling.layer}]
+                producers = {each.name for each in (coupling.index or coupling.reach) if each.side == "output"}
+                others = [f"'{name}'" for name in weighted if name in producers - {coupling.layer}]
                 more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
                 with_others = f"; {', '.join(others[:_SHOWN])}{more} with it" if others else ""
                 left.append(LeftAlone(module=coupling.layer, reason=reason + with_others))
         seen = {place.name for coupling in self.dependencies.couplings for place in coupling.reach}
         unseen = [name for name in weighted if name not in seen]
         return (*left, *(LeftAlone(module=name, reason="torch-pruning does not see it at work") for name in unseen))
-
-
-def _shared_parameters(model: nn.Module) -> set[str]:
-    """Return the names of parameters that have another name too."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return {name for same in names.values() if len(same) > 1 for name in same}
 
 
 def _connected(couplings: Sequence[Coupling]) -> list[list[Coupling]]:

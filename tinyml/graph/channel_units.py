@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tinyml.graph.channel_dependencies import MAKERS, Place
+from tinyml.graph.channel_dependencies import PRODUCERS, Place
 from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.channel_layers import Unsuited, place_size, place_slices
 
@@ -32,13 +32,13 @@ def group_of(model: nn.Module, index: Index, others: Sequence[ChannelGroup]) -> 
     for part in slices:
         if bool(torch.isin(part.index, taken.get((part.parameter, part.dimension), torch.empty(0))).any()):
             raise Unsuited(f"'{part.parameter}' has positions that belong to other channels as well")
-    order = [name for name, module in model.named_modules() if isinstance(module, MAKERS)]
-    made = {place.name: rows for place, rows in index.items() if place.side == "output" and place.name in order}
-    first = min(made, key=order.index)
-    return ChannelGroup(name=first, channels=len(made[first]), width=made[first].shape[1], slices=tuple(slices))
+    order = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
+    produced = {place.name: rows for place, rows in index.items() if place.side == "output" and place.name in order}
+    first = min(produced, key=order.index)
+    return ChannelGroup(name=first, channels=len(produced[first]), width=produced[first].shape[1], slices=tuple(slices))
 
 
-def separate(model: nn.Module, places: tuple[Place, ...]) -> Index:
+def single_positions(model: nn.Module, places: tuple[Place, ...]) -> Index:
     """Return every position of every place as a row of its own."""
     sizes = {place: place_size(model, place) for place in places}
     return {place: torch.arange(size).reshape(-1, 1) for place, size in sizes.items() if size > 1}

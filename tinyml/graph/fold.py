@@ -8,7 +8,6 @@ else shares the layer's parameters. Behind a parametrization the product is writ
 every parametrization on it says that it commutes with a factor for each output channel (`commutes_with_scaling`).
 """
 
-from collections import Counter
 from typing import Any
 
 import torch
@@ -16,9 +15,8 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from tinyml.graph.capture import modules_called
-
-FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+from tinyml.graph.layer_types import BatchNorm, PlainConvolution
+from tinyml.graph.shared_parameters import parameter_names
 
 
 def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
@@ -28,10 +26,11 @@ def foldable_pairs(graph_module: fx.GraphModule) -> list[tuple[str, str]]:
     """
     calls = modules_called(graph_module)
     modules = dict(graph_module.named_modules())
-    holders = Counter(id(parameter) for module in modules.values() for parameter in module.parameters(recurse=False))
+    names = parameter_names(graph_module, every_place=False)
     pairs = []
     for layer, nodes in calls.items():
-        if not isinstance(modules[layer], FOLDABLE) or holders[id(_stored_weight(modules[layer]))] != 1:
+        weight = _stored_weight(modules[layer])
+        if not isinstance(modules[layer], PlainConvolution | nn.Linear) or weight is None or len(names[weight]) != 1:
             continue
         followers = {user for node in nodes for user in node.users}
         if any(len(node.users) != 1 for node in nodes) or any(user.op != "call_module" for user in followers):
@@ -56,7 +55,7 @@ def _stored_weight(layer: nn.Module) -> nn.Parameter | None:
 
 def _folds(layer: nn.Module, norm: nn.Module, *, flat: bool) -> bool:
     """Return whether the norm has running statistics over just the layer's output channels; `flat`: (N, C) values."""
-    if not isinstance(norm, BATCH_NORMS) or norm.running_mean is None:
+    if not isinstance(norm, BatchNorm) or norm.running_mean is None:
         return False
     if isinstance(layer, nn.Linear):
         return flat and isinstance(norm, nn.BatchNorm1d) and norm.num_features == layer.out_features
@@ -79,7 +78,7 @@ def fold(graph_module: fx.GraphModule, pairs: list[tuple[str, str]]) -> None:
 
 @torch.no_grad()
 def _fold_values(layer: Any, norm: Any) -> None:
-    """Write the formula of the module docstring; Any: the attributes of a FOLDABLE and of a BATCH_NORMS module."""
+    """Write the formula of the module docstring; Any: attributes of unions that torch types loosely."""
     factor = torch.rsqrt(norm.running_var.double() + norm.eps)
     if norm.weight is not None:
         factor = factor * norm.weight.double()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
 from tinyml.importance.base import Criterion, Evidence, Need
-from tinyml.importance.slices import channel_sums, mean_relative, reading
+from tinyml.importance.slices import channel_sums, consumers, mean_relative
 
 
 @final
@@ -26,7 +26,7 @@ class Activation(Criterion):
 
     def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
         """Return what reads the channels and was seen at it."""
-        return tuple(part for part in reading(group, evidence) if part.parameter in evidence.activations)
+        return tuple(part for part in consumers(group, evidence) if part.parameter in evidence.activations)
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the mean relative activation."""

@@ -16,17 +16,16 @@ from torch import Tensor, nn
 from tinyml.data import Split, Task
 from tinyml.errors import DataError
 from tinyml.graph.channel_groups import ChannelGroup
+from tinyml.graph.first_input import first_input
+from tinyml.graph.layer_types import Convolution
 from tinyml.importance.base import Evidence, Need
-from tinyml.importance.slices import channel_sums, position_sums, reading
+from tinyml.importance.slices import channel_sums, consumers, position_sums
 from tinyml.progress import Progress, Silent
 from tinyml.training.determinism import deterministic
 from tinyml.training.evaluation import NonFiniteError, device_of, evaluation_mode, placed
 from tinyml.training.losses import task_objective
 
 BATCH = 64  # images at once where no gradients are taken
-CONVOLUTIONS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-)  # fmt: skip
 
 
 def gather(
@@ -73,7 +72,7 @@ def gather(
 
 def _readers(groups: Sequence[ChannelGroup], evidence: Evidence) -> dict[str, int]:
     """Return the dimension of the channels by the name of every weight that reads some, in the order of the groups."""
-    return {part.parameter: part.dimension for group in groups for part in reading(group, evidence)}
+    return {part.parameter: part.dimension for group in groups for part in consumers(group, evidence)}
 
 
 def _gradients(
@@ -83,7 +82,7 @@ def _gradients(
     readers = _readers(groups, evidence)
     everything = dict(module.named_parameters(remove_duplicate=False))
     parameters = {name: everything[name] for name in readers}
-    parts = {group.name: found for group in groups if (found := reading(group, evidence))}
+    parts = {group.name: found for group in groups if (found := consumers(group, evidence))}
     effects = {name: torch.zeros(len(found[0].index), dtype=torch.float64) for name, found in parts.items()}
     squares = {name: torch.zeros_like(evidence.weights[name]) for name in readers}
     share = 1 / len(examples)
@@ -136,16 +135,17 @@ def _activations(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = dict.fromkeys(readers, 0)
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def add(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            axis = 1 if isinstance(layer, CONVOLUTIONS) else inputs[0].ndim - 1
-            found = position_sums(inputs[0].abs(), axis)
+    def watch(name: str) -> Callable[[nn.Module, tuple[object, ...], Mapping[str, object]], None]:
+        def add(layer: nn.Module, inputs: tuple[object, ...], named: Mapping[str, object]) -> None:
+            read = first_input(inputs, named)
+            axis = 1 if isinstance(layer, Convolution) else read.ndim - 1
+            found = position_sums(read.abs(), axis)
             sums[name] = sums[name] + found if name in sums else found
-            counts[name] += inputs[0].numel() // inputs[0].shape[axis]
+            counts[name] += read.numel() // read.shape[axis]
 
         return add
 
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in watched.items()]
+    hooks = [layer.register_forward_pre_hook(watch(name), with_kwargs=True) for name, layer in watched.items()]
     try:
         total = -(-len(examples) // BATCH)
         for x, _ in track.track(task.batches(examples, BATCH), label="importance: activations", total=total):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
 from tinyml.importance.base import Criterion, Evidence
-from tinyml.importance.slices import channel_rows, making, mean_relative
+from tinyml.importance.slices import channel_rows, mean_relative, producers
 
 
 def total_distances(part: Slice, evidence: Evidence) -> Tensor:
@@ -34,7 +34,7 @@ class GeometricMedian(Criterion):
 
     def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
         """Return what makes the channels."""
-        return making(group, evidence)
+        return producers(group, evidence)
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the mean relative distance."""

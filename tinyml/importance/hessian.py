@@ -17,20 +17,16 @@ import torch
 from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
-from tinyml.importance.base import Criterion, Evidence, Need
-from tinyml.importance.slices import channel_sums, position_sums, reading, relative
+from tinyml.importance.base import Evidence, Need
+from tinyml.importance.slices import channel_sums, position_sums, relative
+from tinyml.importance.weight_criteria import ConsumerCriterion
 
 
 @final
-class Hessian(Criterion):
+class Hessian(ConsumerCriterion):
     """The saliency of a channel's weights."""
 
     needs: ClassVar[Need] = "gradients"
-    parts_wanted: ClassVar[str] = "weights that read its channels"
-
-    def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
-        """Return what reads the channels."""
-        return reading(group, evidence)
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the relative sum of the saliencies."""

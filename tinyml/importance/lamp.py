@@ -9,15 +9,16 @@ energies are put in an order (of channels) and the later one scores higher.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
-from tinyml.importance.base import Criterion, Evidence
+from tinyml.importance.base import Evidence
 from tinyml.importance.magnitude import norms
-from tinyml.importance.slices import making, mean_relative, reading
+from tinyml.importance.slices import mean_relative
+from tinyml.importance.weight_criteria import WeightCriterion
 
 
 def shares_of_stronger(energies: Tensor) -> Tensor:
@@ -29,14 +30,8 @@ def shares_of_stronger(energies: Tensor) -> Tensor:
 
 
 @final
-class Lamp(Criterion):
+class Lamp(WeightCriterion):
     """The layer-adaptive magnitude of a channel."""
-
-    parts_wanted: ClassVar[str] = "weights"
-
-    def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
-        """Return what makes and reads the channels."""
-        return (*making(group, evidence), *reading(group, evidence))
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the shares of the mean relative energies."""

@@ -10,13 +10,14 @@ lost more accuracy.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
-from tinyml.importance.base import Criterion, Evidence
-from tinyml.importance.slices import channel_sums, making, mean_relative, position_sums, reading
+from tinyml.importance.base import Evidence
+from tinyml.importance.slices import channel_sums, mean_relative, position_sums
+from tinyml.importance.weight_criteria import WeightCriterion
 
 
 def norms(part: Slice, evidence: Evidence, order: Literal[1, 2]) -> Tensor:
@@ -28,17 +29,11 @@ def norms(part: Slice, evidence: Evidence, order: Literal[1, 2]) -> Tensor:
 
 
 @final
-class Magnitude(Criterion):
+class Magnitude(WeightCriterion):
     """The L1 or L2 norm over the group."""
-
-    parts_wanted: ClassVar[str] = "weights"
 
     def __init__(self, order: Literal[1, 2]) -> None:
         self.order = order
-
-    def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
-        """Return what makes and reads the channels."""
-        return (*making(group, evidence), *reading(group, evidence))
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the mean relative norm."""

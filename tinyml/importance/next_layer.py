@@ -7,25 +7,20 @@ the next one reads, there with LASSO; the norm alone is what courses on pruning 
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
-from tinyml.importance.base import Criterion, Evidence
+from tinyml.importance.base import Evidence
 from tinyml.importance.magnitude import norms
-from tinyml.importance.slices import mean_relative, reading
+from tinyml.importance.slices import mean_relative
+from tinyml.importance.weight_criteria import ConsumerCriterion
 
 
 @final
-class NextLayer(Criterion):
+class NextLayer(ConsumerCriterion):
     """The L2 norm over the readers."""
-
-    parts_wanted: ClassVar[str] = "weights that read its channels"
-
-    def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
-        """Return what reads the channels."""
-        return reading(group, evidence)
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the mean relative norm."""

@@ -9,12 +9,12 @@ from tinyml.graph.channel_groups import ChannelGroup, Slice
 from tinyml.importance.base import Evidence
 
 
-def making(group: ChannelGroup, evidence: Evidence) -> tuple[Slice, ...]:
+def producers(group: ChannelGroup, evidence: Evidence) -> tuple[Slice, ...]:
     """Return the weights whose rows make the channels, depthwise ones too."""
     return tuple(part for part in group.slices if part.role == "output" and part.parameter in evidence.weights)
 
 
-def reading(group: ChannelGroup, evidence: Evidence) -> tuple[Slice, ...]:
+def consumers(group: ChannelGroup, evidence: Evidence) -> tuple[Slice, ...]:
     """Return the weights whose columns read the channels.
 
     Zeros there take the channels out of the function exactly; but for their part in the statistics of a normalization

@@ -14,20 +14,15 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
-from tinyml.importance.base import Criterion, Evidence, Need
-from tinyml.importance.slices import reading
+from tinyml.importance.base import Evidence, Need
+from tinyml.importance.weight_criteria import ConsumerCriterion
 
 
 @final
-class Taylor(Criterion):
+class Taylor(ConsumerCriterion):
     """The squared first-order effect."""
 
     needs: ClassVar[Need] = "gradients"
-    parts_wanted: ClassVar[str] = "weights that read its channels"
-
-    def parts(self, group: ChannelGroup, evidence: Evidence) -> Sequence[Slice]:
-        """Return what reads the channels."""
-        return reading(group, evidence)
 
     def formula(self, parts: Sequence[Slice], group: ChannelGroup, evidence: Evidence) -> Tensor:
         """Return the evidence itself: it was summed up where the gradients were."""

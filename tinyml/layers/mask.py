@@ -4,7 +4,7 @@
 
 No gradient reaches a masked weight. On a ramp the mask grows in at most 100 updates, each from the magnitudes of the
 trained weight at that time, so that a weight that was masked too early may come back; at the end of the ramp it has
-exactly the promised zeros and is never changed again.
+exactly the promised zeros and is never changed again. What the mask of an earlier pass masks never comes back.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from tinyml.graph.layer_types import TransposedConvolution
 from tinyml.layers.attachment import Attachment, attached
 from tinyml.numerics.sparsity import NOfM, cubic_zeros, kept_on_the_way, kept_weights
 
 Structure = Literal["unstructured"] | NOfM
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 UPDATES = 100
 """Updates of a mask on its ramp; sorting a large weight at every step would cost as much as the step."""
 
@@ -28,7 +28,7 @@ class Mask(Attachment):
     """Keeps the weights where its mask is true; a parametrization of a weight of any shape.
 
     Buffers: mask, bool of the weight's shape; zeros and start, int64 scalars: the zeros at the end and at the beginning
-    of the ramp.
+    of the ramp; earlier, bool of the weight's shape: the mask that this one has replaced, None where it is the first.
 
     Attributes:
         structure: "unstructured", or N of M along the input channels.
@@ -40,13 +40,17 @@ class Mask(Attachment):
     mask: Tensor
     zeros: Tensor
     start: Tensor
+    earlier: Tensor | None
 
-    def __init__(self, weight: Tensor, *, structure: Structure, axis: int, ramp: float) -> None:
+    def __init__(
+        self, weight: Tensor, *, structure: Structure, axis: int, ramp: float, earlier: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.structure, self.axis, self.ramp = structure, axis, ramp
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool, requires_grad=False))
         self.register_buffer("zeros", torch.zeros((), dtype=torch.int64))
         self.register_buffer("start", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("earlier", earlier)
 
     def aim(self, weight: Tensor, *, start: int, zeros: int) -> None:
         """Promise so many zeros, and mask the weight for the start of the ramp; without one that is its end."""
@@ -78,6 +82,8 @@ class Mask(Attachment):
         if self.masked != int(self.zeros):
             unfinished = "; its ramp ends with a fine_tuning" if self.ramp else ""
             return f"{self.masked} weights are masked instead of {int(self.zeros)}{unfinished}"
+        if self.earlier is not None and (back := int((self.mask & ~self.earlier).count_nonzero())):
+            return f"{back} weights that were pruned earlier are not masked"
         if stray := int(weight[~self.mask].count_nonzero()):
             return f"{stray} masked weights are not zero"
         if isinstance(self.structure, NOfM):
@@ -92,24 +98,26 @@ class Mask(Attachment):
 
     def _kept(self, weight: Tensor, zeros: int) -> Tensor:
         if isinstance(self.structure, NOfM):
-            return kept_on_the_way(weight, zeros, self.structure, axis=self.axis)
-        return kept_weights(weight, zeros)
+            return kept_on_the_way(weight, zeros, self.structure, axis=self.axis, earlier=self.earlier)
+        return kept_weights(weight, zeros, earlier=self.earlier)
 
 
 def input_axis(layer: nn.Module) -> int:
     """Return the axis of the input channels in the layer's weight."""
-    return 0 if isinstance(layer, TRANSPOSED) else 1
+    return 0 if isinstance(layer, TransposedConvolution) else 1
 
 
 def attach_mask(layer: nn.Module, *, structure: Structure, ramp: float) -> Mask:
     """Parametrize the layer's weight and return the mask, which masks nothing yet.
 
-    A mask that is there already is replaced; its zeros are written into the weight.
+    A mask that is there already is replaced; its zeros are written into the weight, and the new one keeps them.
     """
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    mask = Mask(weight, structure=structure, axis=input_axis(layer), ramp=ramp).to(weight.device)
-    if parametrize.is_parametrized(layer, "weight"):
+    again = parametrize.is_parametrized(layer, "weight")
+    earlier = _masked_chain(layer)[1].mask.clone() if again else None
+    mask = Mask(weight, structure=structure, axis=input_axis(layer), ramp=ramp, earlier=earlier).to(weight.device)
+    if again:
         _replace(layer, mask)
     else:
         parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
@@ -135,10 +143,17 @@ def _replace(layer: nn.Module, successor: nn.Module) -> None:
 
     `parametrize.remove_parametrizations` would remove the property from a class that copies of the layer share.
     """
+    chain, mask = _masked_chain(layer)
+    assert isinstance(chain.original, Tensor)
+    chain.original.copy_(mask(chain.original))
+    chain[0] = successor
+
+
+def _masked_chain(layer: nn.Module) -> tuple[parametrize.ParametrizationList, Mask]:
+    """Return the weight's parametrizations and the mask, which is the first of them."""
     chain = layer.get_submodule("parametrizations.weight")
     assert isinstance(chain, parametrize.ParametrizationList)
-    if not isinstance(chain[0], Mask):
+    first = chain[0]
+    if not isinstance(first, Mask):
         raise TypeError("its weight is computed by something else than a mask")
-    assert isinstance(chain.original, Tensor)
-    chain.original.copy_(chain[0](chain.original))
-    chain[0] = successor
+    return chain, first

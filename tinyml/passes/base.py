@@ -12,6 +12,7 @@ from torch import nn
 from tinyml.architecture import Architecture, Edit
 from tinyml.data import Task
 from tinyml.graph.capture import LeftAlone
+from tinyml.passes.checked_settings import check_settings
 from tinyml.progress import Progress
 from tinyml.target import Target
 from tinyml.training import ALONE, Processes, StateStore
@@ -51,6 +52,7 @@ class Context:
         teacher: the uncompressed network at the root of the chain, in eval mode; not to be changed.
         seed: of everything random.
         device: where torch computes: 'cpu' or 'cuda[:i]'.
+        threads: of onnxruntime, where a pass measures.
         progress: told of long work.
         store: where long work keeps its state against a kill; None keeps none.
         record: adds one line of facts to the history of the run.
@@ -63,6 +65,7 @@ class Context:
     seed: int
     device: str
     progress: Progress
+    threads: int = 1
     store: StateStore | None = None
     record: Callable[[Mapping[str, JsonValue]], None] = _unrecorded
     processes: Processes = ALONE
@@ -70,9 +73,17 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Pass(ABC):
-    """One transformation. Its fields are its keys in a recipe."""
+    """One transformation. Its fields are its keys in a recipe; their types hold where Python makes it, too."""
 
     role: ClassVar[Role]
+
+    def __post_init__(self) -> None:
+        """Refuse values that do not fit their fields; a pass whose settings may contradict each other calls this first.
+
+        Raises:
+            RecipeError: naming every field whose value is not allowed.
+        """
+        check_settings(self)
 
     @abstractmethod
     def requires(self, model: Compressed, context: Context) -> None:

@@ -53,9 +53,9 @@ class Allotment:
 
     def _rounded(self, group: ChannelGroup, wanted: int) -> int:
         """Return the allowed count that is nearest to what is wanted, the larger of two."""
-        return min(self._allowed(group), key=lambda count: (abs(count - wanted), -count))
+        return min(self.allowed(group), key=lambda count: (abs(count - wanted), -count))
 
-    def _allowed(self, group: ChannelGroup) -> list[int]:
+    def allowed(self, group: ChannelGroup) -> list[int]:
         """Return the counts that may stay, in rising order."""
         step = self.multiple // math.gcd(self.multiple, group.width)
         least = min(group.channels, max(1, math.ceil(self.minimum / group.width)))
@@ -84,7 +84,7 @@ class Allotment:
         while open_groups:
             still_open = []
             for group in open_groups:
-                larger = [count for count in self._allowed(group) if count > counts[group.name]]
+                larger = [count for count in self.allowed(group) if count > counts[group.name]]
                 if larger and fits({**counts, group.name: larger[0]}):
                     counts[group.name] = larger[0]
                     still_open.append(group)

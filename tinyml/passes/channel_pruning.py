@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tinyml.architecture import CutChannels
 from tinyml.errors import DataError, GateMissed, RecipeError, TinymlError
 from tinyml.graph.capture import LeftAlone
-from tinyml.graph.channel_dependencies import MAKERS
+from tinyml.graph.channel_dependencies import PRODUCERS
 from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.channel_search import find_channel_groups
 from tinyml.graph.channel_surgery import Cut, kept_tensors, without_channels
@@ -28,29 +28,25 @@ from tinyml.layers.quantizers import weight_quantizers
 from tinyml.measure.macs_torch import macs_of_module
 from tinyml.passes.base import Compressed, Context, Pass, Role
 from tinyml.passes.channel_counts import Allotment, Counts, Scope, best_channels
-from tinyml.passes.layer_patterns import check_patterns, why_left_out
+from tinyml.passes.latency_goal import LatencyGoal
+from tinyml.passes.layer_patterns import LayerSparsity, Sparsity, check_patterns, why_left_out
+from tinyml.runtime.session import require_provider
 
-Sparsity = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Kept = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-GOALS = ("sparsity", "keep_macs", "keep_parameters")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSettings:
-    """What may differ from layer to layer."""
-
-    sparsity: Sparsity
+GOALS = ("sparsity", "keep_macs", "keep_parameters", "keep_latency")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelPruning(Pass):
-    """Cut the least important channels. Exactly one of sparsity, keep_macs and keep_parameters is given.
+    """Cut the least important channels. Exactly one of sparsity and the goals that begin with keep_ is given.
 
     Attributes:
         sparsity: share of the channels that goes (0-1), of every group or of all together.
         keep_macs: share of the network's MACs (convolutions and linear layers) that stays at most.
         keep_parameters: share of its parameters that stays at most.
-        scope: "uniform" takes the same share of every group, "global" ranks the channels of all groups together.
+        keep_latency: share of its latency that stays at most, measured on this machine in onnxruntime, as float32.
+        scope: "uniform" takes the same share of every group, "global" ranks the channels of all groups together; for
+            keep_latency "uniform" compares what is lost of every group's importance, "global" the importance itself.
         importance: the criterion that ranks channels.
         images: how many images of the train split a criterion sees that needs data.
         round_to: what stays of a layer is a multiple of this, or all of it; "target" takes the target's multiple.
@@ -65,6 +61,7 @@ class ChannelPruning(Pass):
     sparsity: Sparsity | None = None
     keep_macs: Kept | None = None
     keep_parameters: Kept | None = None
+    keep_latency: Kept | None = None
     scope: Scope = "uniform"
     importance: Importance = "l2"
     images: Annotated[int, Field(ge=1)] = 256
@@ -72,16 +69,17 @@ class ChannelPruning(Pass):
     minimum: Annotated[int, Field(ge=1)] = 1
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
-    layers: Mapping[str, LayerSettings] = field(default_factory=dict)
+    layers: Mapping[str, LayerSparsity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse no goal and several goals."""
+        """Refuse values that are not allowed, no goal, and several goals."""
+        super().__post_init__()
         given = [f"{name}: {getattr(self, name)}" for name in GOALS if getattr(self, name) is not None]
         if len(given) != 1:
             raise RecipeError(f"give exactly one of {', '.join(GOALS)}, not {' and '.join(given) or 'none of them'}")
 
     def requires(self, model: Compressed, context: Context) -> None:
-        """Refuse a model that other passes have worked on already, missing data, patterns that match nothing."""
+        """Refuse a model that other passes have worked on already, missing data, patterns that leave nothing to cut."""
         if weight_quantizers(model.module) or any(True for _ in attached(model.module)):
             raise RecipeError(
                 "channel_pruning: an earlier pass has attached masks, codebooks or quantizers to the weights, in the "
@@ -91,8 +89,17 @@ class ChannelPruning(Pass):
             raise DataError(
                 f"channel_pruning: importance '{self.importance}' needs images: give --data (a card, or 'digits')"
             )
-        names = [name for name, module in model.module.named_modules() if isinstance(module, MAKERS)]
+        names = [name for name, module in model.module.named_modules() if isinstance(module, PRODUCERS)]
         check_patterns((*self.include, *self.exclude, *self.layers), names, of="channel_pruning")
+        if all(why_left_out(name, include=self.include, exclude=self.exclude) for name in names):
+            raise RecipeError(
+                f"channel_pruning: none of the {len(names)} convolutions and linear layers is left to cut: include and "
+                "exclude leave all of them out"
+                if names
+                else "channel_pruning: the network has no convolutions or linear layers, so there is nothing to cut"
+            )
+        if self.keep_latency is not None:
+            require_provider(context.target.provider)
 
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the model without the channels that matter least."""
@@ -108,7 +115,7 @@ class ChannelPruning(Pass):
         if not allotment.groups:
             reasons = "; ".join(f"{item.module or 'the network'}: {item.reason}" for item in left[:4])
             raise RecipeError(f"channel_pruning: no channels of this network can be cut ({reasons})")
-        counts = self._counts(model, allotment, left)
+        counts = self._counts(model, allotment, left, context)
         left += _rounded_away(allotment, 1.0 if self.sparsity is None else self.sparsity)
         cuts = _cuts(allotment, counts)
         changed = kept_tensors(model.module.state_dict(), cuts)
@@ -135,7 +142,7 @@ class ChannelPruning(Pass):
 
     def _excluded(self, group: ChannelGroup) -> str:
         """Return why the recipe leaves a group alone, "" where it does not."""
-        layers = _makers(group)
+        layers = _producers(group)
         for name in layers:
             if reason := why_left_out(name, include=("*",), exclude=self.exclude):
                 return reason if name == group.name else f"{reason}: it shares its channels with '{name}'"
@@ -165,7 +172,7 @@ class ChannelPruning(Pass):
     def _allotment(self, groups: Sequence[ChannelGroup], scores: Mapping[str, Tensor], context: Context) -> Allotment:
         fixed = {}
         for group in groups:
-            layers = _makers(group)
+            layers = _producers(group)
             own = [each for pattern, each in self.layers.items() if any(fnmatchcase(name, pattern) for name in layers)]
             if own:
                 fixed[group.name] = own[-1].sparsity
@@ -178,7 +185,7 @@ class ChannelPruning(Pass):
             minimum=self.minimum,
         )
 
-    def _counts(self, model: Compressed, allotment: Allotment, left: Sequence[LeftAlone]) -> Counts:
+    def _counts(self, model: Compressed, allotment: Allotment, left: Sequence[LeftAlone], context: Context) -> Counts:
         """Return how many channels of each group stay.
 
         Raises:
@@ -186,10 +193,24 @@ class ChannelPruning(Pass):
         """
         if self.sparsity is not None:
             return allotment.counts(self.sparsity)
-        name, goal = (
-            ("keep_macs", self.keep_macs) if self.keep_macs is not None else ("keep_parameters", self.keep_parameters)
-        )
-        assert goal is not None
+        name = next(name for name in GOALS if getattr(self, name) is not None)
+        goal: float = getattr(self, name)
+        if self.keep_latency is not None:
+            counts, share = self._fast_counts(model, allotment, self.keep_latency, context)
+        else:
+            counts, share = self._small_counts(model, allotment, goal)
+        if share > goal:
+            held = [f"'{item.module}' ({item.reason})" for item in left[:3]]
+            raise GateMissed(
+                f"channel_pruning: {name}: {goal} cannot be met: with the fewest channels "
+                f"{'that are faster' if self.keep_latency is not None else 'allowed'} (round_to "
+                f"{allotment.multiple}, minimum {self.minimum}) {share:.3f} stays. Left alone: "
+                f"{'; '.join(held) or 'nothing'}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"
+            )
+        return counts
+
+    def _small_counts(self, model: Compressed, allotment: Allotment, goal: float) -> tuple[Counts, float]:
+        """Return counts that meet the goal for MACs or parameters, or the smallest, with the share that they keep."""
         whole, known = self._cost(model.module, model), dict[tuple[int, ...], float]()
 
         def share(counts: Counts) -> float:
@@ -199,14 +220,19 @@ class ChannelPruning(Pass):
             return known[key]
 
         counts = allotment.meet(share, goal)
-        if share(counts) > goal:
-            held = [f"'{item.module}' ({item.reason})" for item in left[:3]]
-            raise GateMissed(
-                f"channel_pruning: {name}: {goal} cannot be met: with the fewest channels allowed (round_to "
-                f"{allotment.multiple}, minimum {self.minimum}) {share(counts):.3f} stays. Left alone: "
-                f"{'; '.join(held) or 'nothing'}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"
-            )
-        return counts
+        return counts, share(counts)
+
+    def _fast_counts(
+        self, model: Compressed, allotment: Allotment, goal: float, context: Context
+    ) -> tuple[Counts, float]:
+        """Return counts that meet the goal for the latency, or the fastest, with the share that was measured."""
+        search = LatencyGoal(
+            model.module,
+            model.architecture.input_shape,
+            lambda counts: without_channels(model.module, _cuts(allotment, counts)),
+            context,
+        )
+        return search.meet(allotment, goal)
 
     def _cost(self, module: nn.Module, model: Compressed) -> float:
         """Return what the goal counts: MACs, or parameters."""
@@ -215,8 +241,8 @@ class ChannelPruning(Pass):
         return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _makers(group: ChannelGroup) -> list[str]:
-    """Return the layers whose weights make the channels of a group."""
+def _producers(group: ChannelGroup) -> list[str]:
+    """Return the layers whose weights produce the channels of a group."""
     return [part.parameter.rpartition(".")[0] for part in group.slices if part.role == "output"]
 
 

@@ -20,11 +20,13 @@ from torch import nn
 from tinyml.checkpoint import load_compressed, load_into, read_state
 from tinyml.data import Task
 from tinyml.errors import DataError, RecipeError, TinymlError
-from tinyml.layers.attachment import attachment_faults
+from tinyml.layers.attachment import attached, attachment_faults
 from tinyml.layers.quantizers import weight_quantizers
 from tinyml.models import create_model
 from tinyml.passes.base import Compressed, Context, Pass, Role
+from tinyml.passes.checked_settings import check_settings
 from tinyml.training import (
+    DivergenceError,
     EpochRecord,
     Objective,
     OptimizerName,
@@ -50,7 +52,8 @@ class Distillation:
         weight: w, the teacher's share (0-1) of the loss.
         hints: glob patterns of modules whose outputs should be like the teacher's.
         hint_weight: v, the factor of the mean over the hints.
-        teacher: a checkpoint or run directory; without it the uncompressed network teaches.
+        teacher: a checkpoint or run directory, relative to the working directory; without it the uncompressed network
+            teaches.
         teacher_model: the teacher's zoo name or 'package.module:factory'; "" where it is the student's, or a run
             directory, which knows.
         teacher_args: arguments of the teacher's factory.
@@ -63,6 +66,12 @@ class Distillation:
     teacher: Path | None = None
     teacher_model: str = ""
     teacher_args: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not allowed, and what describes a teacher that is not there."""
+        check_settings(self)
+        if self.teacher is None and (self.teacher_model or self.teacher_args):
+            raise RecipeError("distill: teacher_model and teacher_args describe a teacher: give its checkpoint, too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +104,16 @@ class FineTuning(Pass):
     precision: Precision = "float32"
     distill: Annotated[
         Annotated[bool, Tag("switch")] | Annotated[Distillation, Tag("teacher")],
-        Discriminator(lambda value: "switch" if isinstance(value, bool) else "teacher"),
+        Discriminator(lambda value: "teacher" if isinstance(value, dict | Distillation) else "switch"),
     ] = False
     freeze: tuple[str, ...] = ()
     batchnorm_images: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        """Spell out what `distill: true` stands for."""
+        """Spell out what `distill: true` stands for, and refuse values that are not allowed."""
         if self.distill is True:
             object.__setattr__(self, "distill", Distillation())
+        super().__post_init__()
 
     def requires(self, model: Compressed, context: Context) -> None:
         """Refuse missing data, patterns that match nothing, another network's classes, a quantized model."""
@@ -112,8 +122,13 @@ class FineTuning(Pass):
             raise RecipeError("fine_tuning: epochs and batchnorm_images are both 0, so there is nothing to do")
         if weight_quantizers(model.module):
             raise RecipeError("fine_tuning: rounding passes no gradient to quantized weights; put fine_tuning before")
-        train_split(task, self._settings(context), processes=context.processes.world_size)
+        if not self.epochs and self.distill:
+            raise RecipeError("fine_tuning: distill needs epochs, and they are 0")
+        if self.epochs:
+            train_split(task, self._settings(context), processes=context.processes.world_size)
         with frozen(model.module, self.freeze):
+            if self.epochs:
+                _check_growth(model.module)
             if isinstance(self.distill, Distillation):
                 teacher = self._teacher(self.distill, model, context)
                 check_teacher(model.module, teacher, task, self.distill.hints)
@@ -125,10 +140,12 @@ class FineTuning(Pass):
             if self.epochs:
                 self._train(after, context)
             if self.batchnorm_images:
+                after.module.to(context.device)
                 layers = recalibrate_batchnorm(
                     after.module, task, images=self.batchnorm_images, seed=context.seed, progress=context.progress
                 )
-                context.record({"event": "batchnorm", "layers": layers, "images": self.batchnorm_images})
+                images = min(self.batchnorm_images, len(task.train or ()))
+                context.record({"event": "batchnorm", "layers": layers, "images": images})
         return after
 
     def ensures(self, before: Compressed, after: Compressed) -> None:
@@ -155,7 +172,7 @@ class FineTuning(Pass):
         def record(epoch: EpochRecord) -> None:
             context.record({"event": "epoch", **dataclasses.asdict(epoch)})
 
-        with self._objective(model, context) as (objective, identity):
+        with self._objective(model, context) as (objective, identity), _explained_divergence():
             result = train(
                 model.module,
                 task,
@@ -198,12 +215,39 @@ class FineTuning(Pass):
         if distill.teacher is None:
             return context.teacher
         if distill.teacher.is_dir():
+            if distill.teacher_model or distill.teacher_args:
+                raise RecipeError(f"distill: leave out teacher_model and teacher_args; '{distill.teacher}' knows")
             return load_compressed(distill.teacher)[0]
         known = model.architecture
         name, arguments = distill.teacher_model or known.model, distill.teacher_args or known.model_args
         teacher = create_model(name, arguments)
         load_into(teacher, read_state(distill.teacher), source=distill.teacher)
         return teacher.eval()
+
+
+@contextmanager
+def _explained_divergence() -> Iterator[None]:
+    """Say what a run keeps of a training that diverges."""
+    try:
+        yield
+    except DivergenceError as error:
+        epochs = len(error.result.history)
+        kept = f"The run keeps its state after epoch {epochs}, from which it would diverge again" if epochs else "Then"
+        raise TinymlError(f"fine_tuning: {error}. {kept}: start anew with --overwrite") from error
+
+
+def _check_growth(module: nn.Module) -> None:
+    """Refuse to freeze a layer whose attachment has still to reach what its pass promised."""
+    growing = [
+        each.parameter
+        for each in attached(module)
+        if not each.original.requires_grad and each.attachment.fault(each.weight)
+    ]
+    if growing:
+        raise RecipeError(
+            f"fine_tuning: freeze covers {', '.join(growing[:8])}, which a ramp still prunes while it is trained; take "
+            "it out of freeze, or prune one-shot"
+        )
 
 
 def _task(context: Context) -> Task:

@@ -1,13 +1,29 @@
 """Which layers a pass touches: glob patterns of module names, `include`, `exclude`, and settings of their own."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from tinyml.errors import RecipeError, did_you_mean
+from pydantic import Field
 
-SHOWN = 8
+from tinyml.errors import RecipeError
+from tinyml.graph.name_patterns import pattern_fault
+from tinyml.passes.checked_settings import check_settings
+
 Settings = TypeVar("Settings")
+Sparsity = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSparsity:
+    """What may differ from layer to layer where a pass prunes: the share (0-1, not 1) that goes."""
+
+    sparsity: Sparsity
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none; see `check_settings`."""
+        check_settings(self)
 
 
 def check_patterns(patterns: Iterable[str], names: Sequence[str], *, of: str) -> None:
@@ -22,11 +38,8 @@ def check_patterns(patterns: Iterable[str], names: Sequence[str], *, of: str) ->
         RecipeError: with the nearest name and the layers that there are.
     """
     for pattern in patterns:
-        if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
-            shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-            raise RecipeError(
-                f"{of}: pattern '{pattern}' matches no layer.{did_you_mean(pattern, names)} The layers are {shown}"
-            )
+        if pattern != "*" and (fault := pattern_fault(pattern, names, kind="layer")):
+            raise RecipeError(f"{of}: {fault}")
 
 
 def why_left_out(name: str, *, include: Sequence[str], exclude: Sequence[str]) -> str:

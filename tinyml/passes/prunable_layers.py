@@ -4,15 +4,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from tinyml.graph.capture import LeftAlone, capture
+from tinyml.graph.layer_types import Convolution
+from tinyml.graph.shared_parameters import parameter_names
 from tinyml.layers.attachment import is_computed
-from tinyml.layers.mask import Structure
+from tinyml.layers.mask import Structure, input_axis, masks
 from tinyml.numerics.sparsity import NOfM
 from tinyml.passes.layer_patterns import why_left_out
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OTHERS = (nn.Embedding, nn.EmbeddingBag, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
@@ -23,10 +25,14 @@ class Prunable:
     Attributes:
         weight: as the network uses it, any shape.
         channels: number of output channels.
+        input_axis: axis of the input channels in the weight.
+        kept: bool of the weight's shape, false where an earlier pass has pruned.
     """
 
     weight: Tensor
     channels: int
+    input_axis: int
+    kept: Tensor
 
     @property
     def numel(self) -> int:
@@ -38,10 +44,15 @@ class Prunable:
         """Most zeros that leave as many weights as there are output channels."""
         return self.numel - self.channels
 
+    @property
+    def pruned(self) -> int:
+        """Number of weights that an earlier pass has pruned."""
+        return self.numel - int(self.kept.count_nonzero())
+
 
 def layer_names(module: nn.Module) -> list[str]:
     """Return the names that patterns may match: of the layers that can be pruned, and of those that never can."""
-    kinds = (*CONVOLUTIONS, nn.Linear, *OTHERS)
+    kinds = (Convolution | nn.Linear, *OTHERS)
     return [name for name, layer in module.named_modules() if isinstance(layer, kinds)]
 
 
@@ -51,20 +62,20 @@ def prunable_layers(
     """Return the layers to prune by name, in the order of the modules, and the layers left alone.
 
     Args:
-        module: may have masks already: their zeros are weights of magnitude 0.
+        module: may have masks already.
         include: glob patterns of module names.
         exclude: glob patterns of module names.
         structure: N:M must divide the input channels of each output.
     """
     chosen: dict[str, Prunable] = {}
     left_alone = []
-    entangled = _entangled(module)
+    entangled, earlier = _entangled(module), dict(masks(module))
     for name, layer in module.named_modules():
         if isinstance(layer, OTHERS):
             left_alone.append(LeftAlone(module=name, reason="neither a convolution nor a linear layer"))
         if isinstance(layer, nn.Linear):
             inputs, outputs = layer.in_features, layer.out_features
-        elif isinstance(layer, CONVOLUTIONS):
+        elif isinstance(layer, Convolution):
             inputs, outputs = layer.in_channels // layer.groups, layer.out_channels
         else:
             continue
@@ -74,7 +85,9 @@ def prunable_layers(
         if reason := reason or entangled.get(name, "") or _misfit(inputs, structure):
             left_alone.append(LeftAlone(module=name, reason=reason))
         else:
-            chosen[name] = Prunable(weight=layer.weight.detach(), channels=outputs)
+            weight = layer.weight.detach()
+            kept = earlier[name].mask if name in earlier else torch.ones_like(weight, dtype=torch.bool)
+            chosen[name] = Prunable(weight=weight, channels=outputs, input_axis=input_axis(layer), kept=kept)
     return chosen, left_alone
 
 
@@ -91,15 +104,13 @@ def _entangled(module: nn.Module) -> dict[str, str]:
 
 
 def _shared(module: nn.Module) -> dict[str, str]:
-    holders: dict[int, list[str]] = {}
-    for name, layer in module.named_modules():
-        for parameter in layer.parameters(recurse=False):
-            holders.setdefault(id(parameter), []).append(name)
     reasons = {}
-    for name, layer in module.named_modules():
-        weight = dict(layer.named_parameters(recurse=False)).get("weight")
-        if others := [holder for holder in holders.get(id(weight), []) if holder != name]:
-            reasons[name] = f"it shares its weight with '{others[0]}'"
+    for names in parameter_names(module, every_place=False).values():
+        holders = [name.rpartition(".")[0] for name in names]
+        for holder, name in zip(holders, names, strict=True):
+            others = [other for other in holders if other != holder]
+            if others and name.rpartition(".")[2] == "weight":
+                reasons[holder] = f"it shares its weight with '{others[0]}'"
     return reasons
 
 

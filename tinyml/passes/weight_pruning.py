@@ -20,20 +20,12 @@ from tinyml.errors import RecipeError, TinymlError
 from tinyml.graph.capture import LeftAlone
 from tinyml.layers.mask import Structure, masks
 from tinyml.layers.quantizers import weight_quantizers
-from tinyml.numerics.sparsity import NOfM, global_zeros, zero_count
+from tinyml.numerics.sparsity import NOfM, global_zeros, n_of_m_zeros, zero_count
 from tinyml.passes.base import Compressed, Context, Pass, Role
-from tinyml.passes.layer_patterns import check_patterns, own_settings
+from tinyml.passes.layer_patterns import LayerSparsity, Sparsity, check_patterns, own_settings
 from tinyml.passes.prunable_layers import Prunable, layer_names, prunable_layers
 
-Sparsity = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Written = Structure | Annotated[str, Field(pattern=r"^[0-9]+:[0-9]+$")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSparsity:
-    """What may differ from layer to layer."""
-
-    sparsity: Sparsity
 
 
 def _spelled_out(value: object) -> object:
@@ -46,13 +38,18 @@ def _spelled_out(value: object) -> object:
 class WeightPruning(Pass):
     """Set weights of the smallest magnitude to zero, and keep them zero.
 
+    What an earlier pass has pruned stays pruned: fewer zeros of a layer are refused, and N:M counts those that are
+    there, so that a group may have more than M-N.
+
     Attributes:
         sparsity: share (0-1, not 1) of the weights that become zero; of N:M it is 1 - N/M.
         scope: "global" compares the weights of all layers with one threshold, and leaves every layer at least as many
-            weights as it has output channels; "uniform" gives every layer the same sparsity.
+            weights as it has output channels; "uniform" gives every layer the same sparsity. N:M gives every layer
+            the same, whatever the scope.
         structure: "unstructured", or N:M such as "2:4": of every M weights along the input channels N are kept.
         schedule: "one-shot" prunes now; "cubic" lets the fine_tuning that follows prune step by step.
-        ramp: share (0-1) of that training after which a cubic schedule has reached its end.
+        ramp: share (0-1) of that training after which a cubic schedule has reached its end; one-shot has no use
+            for it.
         include, exclude: glob patterns of module names; excluded layers stay dense.
         layers: sparsity of the layers that a glob pattern matches, which the scope then leaves out; of several patterns
             the last that matches counts.
@@ -71,14 +68,13 @@ class WeightPruning(Pass):
 
     def __post_init__(self) -> None:
         """Refuse sparsities that the structure contradicts."""
+        super().__post_init__()
         if self.structure == "unstructured":
             return
-        if not isinstance(self.structure, NOfM):
-            raise ValueError(f"structure is {self.structure!r}: it is 'unstructured' or NOfM(keep=2, of=4)")
         if self.layers:
-            raise ValueError(f"structure {self.structure} has one sparsity everywhere; leave 'layers' out")
+            raise RecipeError(f"structure {self.structure} has one sparsity everywhere; leave 'layers' out")
         if not math.isclose(self.sparsity, self.structure.sparsity, rel_tol=1e-3):  # 0.667 stands for 2/3
-            raise ValueError(
+            raise RecipeError(
                 f"structure {self.structure} zeroes {self.structure.sparsity:g} of the weights, not {self.sparsity:g}; "
                 f"write sparsity: {self.structure.sparsity:g}"
             )
@@ -97,18 +93,18 @@ class WeightPruning(Pass):
             if not bool(torch.isfinite(candidate.weight).all()):
                 raise RecipeError(f"weight_pruning: the weights of '{name}' hold NaN or Inf; check the checkpoint")
         self._check_room(candidates)
-        self._check_earlier(candidates, _masked(model.module))
+        self._check_earlier(candidates)
 
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the model with masks attached."""
         candidates, left_alone = self._chosen(model.module)
-        zeros, earlier = self._zeros(candidates), _masked(model.module)
+        zeros = self._zeros(candidates)
         ramp = self.ramp if self.schedule == "cubic" else 0.0
         edit = MaskWeights(modules=tuple(candidates), structure=self.structure, ramp=ramp)
         after = edit.apply(model.copy().module)
         for name, mask in masks(after):
             if name in candidates:
-                mask.aim(candidates[name].weight, start=earlier.get(name, 0), zeros=zeros[name])
+                mask.aim(candidates[name].weight, start=candidates[name].pruned, zeros=zeros[name])
         weights = sum(candidate.numel for candidate in candidates.values())
         context.record({"event": "weights to zero", "zeros": sum(zeros.values()), "of": weights})
         return model.edited(after, [edit], left_alone)
@@ -137,7 +133,7 @@ class WeightPruning(Pass):
         for name, candidate in candidates.items():
             own = own_settings(name, self.layers)
             if isinstance(self.structure, NOfM):
-                zeros[name] = zero_count(candidate.numel, self.structure.sparsity)
+                zeros[name] = n_of_m_zeros(candidate.kept, self.structure, axis=candidate.input_axis)
             elif own or self.scope == "uniform":
                 zeros[name] = zero_count(candidate.numel, own[0].sparsity if own else self.sparsity)
         return zeros
@@ -153,13 +149,14 @@ class WeightPruning(Pass):
         """Return the zeros that layers share under one threshold."""
         return zero_count(sum(each.numel for each in candidates.values()), self.sparsity)
 
-    def _check_earlier(self, candidates: Mapping[str, Prunable], earlier: Mapping[str, int]) -> None:
+    def _check_earlier(self, candidates: Mapping[str, Prunable]) -> None:
         """Refuse what would bring back weights that an earlier pass has set to zero."""
-        zeros = self._zeros(candidates) if earlier else {}
-        for name, count in zeros.items():
-            if count < earlier.get(name, 0):
+        pruned = {name: count for name, candidate in candidates.items() if (count := candidate.pruned)}
+        zeros = self._zeros(candidates) if pruned else {}
+        for name, count in pruned.items():
+            if zeros[name] < count:
                 raise RecipeError(
-                    f"weight_pruning: '{name}' has {earlier[name]} zeros already, and this sparsity gives it {count}; "
+                    f"weight_pruning: '{name}' has {count} zeros already, and this sparsity gives it {zeros[name]}; "
                     "pruning again takes a higher sparsity"
                 )
 
@@ -178,7 +175,3 @@ class WeightPruning(Pass):
                 f"weight_pruning: sparsity {self.sparsity:g} would leave a layer fewer weights than it has output "
                 f"channels; with scope global at most {int(1e4 * most / total) / 1e4:g} is possible here"
             )
-
-
-def _masked(module: nn.Module) -> dict[str, int]:
-    return {name: mask.masked for name, mask in masks(module)}

@@ -1,5 +1,6 @@
 """What continuing an earlier run demands: passes that may follow its passes, and options that do not contradict it."""
 
+import logging
 from typing import assert_never
 
 from tinyml.architecture import (
@@ -18,6 +19,8 @@ from tinyml.errors import RecipeError, UsageError
 from tinyml.passes import PASSES
 from tinyml.pipeline.job import Job
 from tinyml.recipe_order import order_faults, unfinished_faults
+
+logger = logging.getLogger(__name__)
 
 
 def applied_passes(architecture: Architecture) -> tuple[str, ...]:
@@ -54,6 +57,8 @@ def check_order(job: Job, architecture: Architecture) -> None:
     faults = [f"passes.{index - len(applied)}: {text}" for index, text in order_faults([*roles, *entries])]
     unfinished = unfinished_faults([entry.settings for entry in job.recipe.passes])
     faults += [f"passes.{index}: {text}" for index, text in unfinished]
+    if not applied and entries and entries[0][1] == "train":
+        logger.warning("%s has nothing to recover from: it goes on training the network as it is", entries[0][0])
     if not faults:
         return
     source = f" ('{job.checkpoint}' went through {', '.join(applied)} already)" if applied else ""

@@ -1,7 +1,8 @@
 """Which code a run depends on, beyond the version numbers: our own as it stands, and a user's model factory."""
 
 import hashlib
-import inspect
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import tinyml
@@ -10,19 +11,21 @@ from tinyml.factory import find_factory
 from tinyml.files import sha256_of
 
 
-def code_facts(model: str) -> dict[str, str]:
-    """Return digests of tinyml's source files and of the file that defines a user's model.
+def code_facts(models: Iterable[str]) -> dict[str, str]:
+    """Return digests of tinyml's source files and of the files that define users' models.
 
     Args:
-        model: a zoo name, 'package.module:factory', or "" where a run directory names it.
+        models: zoo names, and 'package.module:factory' each.
 
     Raises:
-        ModelError: the factory is not there.
+        ModelError: a factory is not there.
     """
     facts = {"tinyml's code": _digest_of(Path(tinyml.__file__).parent)}
-    if ":" in model:
-        source = inspect.getsourcefile(inspect.unwrap(find_factory(model, error=ModelError)))
-        facts["the model's code"] = sha256_of(Path(source)) if source else "unknown"
+    for model in models:
+        if ":" in model:
+            find_factory(model, error=ModelError)  # imports its module
+            source = sys.modules[model.partition(":")[0]].__file__
+            facts[f"the code of '{model}'"] = sha256_of(Path(source)) if source else "unknown"
     return facts
 
 

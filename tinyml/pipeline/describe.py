@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import torch
 from pydantic import JsonValue, TypeAdapter
 
 from tinyml.analysis.onnx_weights import weights_of
@@ -128,6 +129,7 @@ def _machine() -> dict[str, str]:
     return {
         "CPU": cpu.name,
         "system": machine.system,
+        "threads of torch": str(torch.get_num_threads()),
         "int8": "saturates at 16 bits" if machine.int8_saturates else "does not saturate",
     }
 
@@ -141,7 +143,7 @@ def _history(events: Sequence[Mapping[str, JsonValue]]) -> tuple[HistoryEvent, .
     """Return the events as they are told; those of single epochs are drawn as curves instead."""
     told = []
     for facts in events:
-        if facts["event"] == EPOCH:
+        if _is_epoch(facts):
             continue
         rest = {key: value for key, value in facts.items() if key not in ("at", "event")}
         said = ", ".join(f"{key}: {value}" for key, value in rest.items() if value not in ([], {}))
@@ -153,8 +155,13 @@ def _curves(events: Sequence[Mapping[str, JsonValue]], job: Job) -> tuple[LineCh
     """Return the curves of every step that trained, in their order."""
     epochs: dict[str, list[EpochRecord]] = {}
     for facts in events:
-        if facts["event"] == EPOCH:
+        if _is_epoch(facts):
             record = {field.name: facts[field.name] for field in fields(EpochRecord)}
             epochs.setdefault(str(facts["pass"]), []).append(TypeAdapter(EpochRecord).validate_python(record))
     score = job.task.score_name if job.task is not None else ""
     return tuple(chart for step, done in epochs.items() for chart in training_curves(step, done, score=score))
+
+
+def _is_epoch(facts: Mapping[str, JsonValue]) -> bool:
+    """Return whether the event is an epoch that can be drawn; a user's own pass may record others under that name."""
+    return facts["event"] == EPOCH and {"pass", *(field.name for field in fields(EpochRecord))} <= facts.keys()

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from pydantic import JsonValue
 
+from tinyml.checkpoint import ARCHITECTURE_NAME, read_architecture
 from tinyml.data import Task
 from tinyml.errors import DataError, ModelError, RecipeError
 from tinyml.files import sha256_of
 from tinyml.manifest import MANIFEST_NAME
 from tinyml.measure.inputs import evaluation_split
+from tinyml.passes.fine_tuning import Distillation, FineTuning
 from tinyml.pipeline.code_version import code_facts
 from tinyml.recipe import Recipe, recipe_facts
 from tinyml.runtime.probe import installed_packages
@@ -89,19 +91,32 @@ class Job:
             "input shape": ",".join(map(str, self.input_shape)),
             **{f"recipe's {name}": value for name, value in recipe_facts(replace(self.recipe, seed=0)).items()},
             **{f"file '{path}'": _hash_of(path) for path in self.recipe.files},
-            "target": _digest(target_yaml(self.target)),
-            "data": self.task.fingerprint if self.task is not None else "none",
+            "target": f"{self.target.name} ({_digest(target_yaml(self.target))[:12]})",
+            "data": f"{self.task.name} ({self.task.fingerprint[:16]})" if self.task is not None else "none",
             "seed": str(self.seed),
             "threads": f"{self.threads} runtime, {torch.get_num_threads()} torch",
             "processes": str(launch().world_size),
             "device": self.device,
-            **code_facts(self.model),
+            **code_facts(_models_of(self)),
             **{f"version of {package}": number for package, number in installed_packages().items()},
         }
 
 
-def _hash_of(checkpoint: Path) -> str:
-    return sha256_of(checkpoint / MANIFEST_NAME if checkpoint.is_dir() else checkpoint)
+def _models_of(job: Job) -> list[str]:
+    """Return the names of the models that take part: the job's own, and its teachers'."""
+    folders = [path for path in job.inputs if (path / ARCHITECTURE_NAME).exists()]
+    entries = [entry.settings for entry in job.recipe.passes]
+    distillations = [settings.distill for settings in entries if isinstance(settings, FineTuning)]
+    teachers = [distill.teacher_model for distill in distillations if isinstance(distill, Distillation)]
+    return [job.model, *teachers, *(read_architecture(folder).model for folder in folders)]
+
+
+def _hash_of(source: Path) -> str:
+    """Return the hash of a file, or of the file in a directory that holds the hashes of the others."""
+    if not source.is_dir():
+        return sha256_of(source)
+    manifest = source / MANIFEST_NAME
+    return sha256_of(manifest if manifest.exists() else source / ARCHITECTURE_NAME)
 
 
 def _digest(text: str) -> str:

@@ -37,6 +37,7 @@ def context_of(job: Job, root: Root, progress: Progress, processes: Processes) -
         teacher=root.teacher,
         seed=job.seed,
         device=str(find_device(job.device)),
+        threads=job.threads,
         progress=progress,
         processes=processes,
     )

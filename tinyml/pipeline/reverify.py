@@ -12,6 +12,7 @@ from tinyml.checkpoint import load_compressed
 from tinyml.data import Task
 from tinyml.errors import CheckpointError
 from tinyml.manifest import MANIFEST_NAME, read_manifest, verify_manifest
+from tinyml.measure.network import find_onnx
 from tinyml.pipeline.gates import score_checks
 from tinyml.pipeline.outcome import MODEL, read_outcome
 from tinyml.pipeline.reference import reference_of
@@ -61,6 +62,7 @@ def verify_subject(
     )
     if problems:
         return Verification(checks=(hashes,))
+    find_onnx(subject)  # what another verb sealed, such as a scan, holds none
     return Verification(checks=(hashes, *_checks_of_run(subject, task, target, threads)))
 
 

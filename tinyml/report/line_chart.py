@@ -97,7 +97,7 @@ def _fitted(values: Sequence[float], start: float, end: float) -> _Scale | None:
         return None
     low, high = min(finite), max(finite)
     if low == high:
-        half = abs(low) / 2 or 0.5
+        half = abs(low) / 20 or 0.5
         low, high = low - half, high + half
     return _Scale(low=low, high=high, start=start, end=end)
 

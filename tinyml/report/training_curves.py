@@ -29,13 +29,15 @@ def training_curves(step: str, epochs: Sequence[EpochRecord], *, score: str) -> 
     scored = [(each.epoch, factor * each.validation_score) for each in epochs if each.validation_score is not None]
     if not scored:
         return (loss,)
+    unfinished = any(epoch.unfinished for epoch in epochs)
+    among = " among the epochs after which nothing was left to prune" if unfinished else ""
     validation = LineChart(
         title=f"{step}: {score}",
         x_label="epoch",
         y_label=f"{score} on validation data{unit}",
         series=(_curve("after the epoch", scored),),
         whole_x=True,
-        note=f"Kept: epoch {best_epoch(epochs)} of {len(epochs)}, chosen on this curve; measured in torch.",
+        note=f"Kept: epoch {best_epoch(epochs)} of {len(epochs)}, chosen on this curve{among}; measured in torch.",
     )
     return loss, validation
 

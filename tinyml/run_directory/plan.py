@@ -11,6 +11,8 @@ from tinyml.files import explained, is_temporary
 from tinyml.manifest import MANIFEST_NAME, WORK_NAME, file_names, is_sealed, read_manifest
 from tinyml.run_directory.journal import HISTORY_NAME, has_journal, read_journal
 
+_TOLD = 8  # changes in one message: more are another recipe
+
 
 class Situation(StrEnum):
     """What stands at a path."""
@@ -151,7 +153,8 @@ def _changes(path: Path, directory: Path, fingerprint: Mapping[str, str]) -> str
         if saved.get(name) != fingerprint.get(name)
     ]
     return (
-        f"The run in '{path}' cannot be resumed, because it was another one: {'; '.join(changed)}. "
+        f"The run in '{path}' cannot be resumed, because it was another one: {'; '.join(changed[:_TOLD])}"
+        f"{f'; and {len(changed) - _TOLD} more' if len(changed) > _TOLD else ''}. "
         "Undo the change, add --overwrite to start anew, or choose another output."
     )
 

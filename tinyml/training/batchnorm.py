@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from tinyml.data import Task
 from tinyml.errors import DataError, UsageError
+from tinyml.graph.layer_types import BatchNorm
 from tinyml.progress import Progress, Silent
 from tinyml.training.determinism import deterministic
 from tinyml.training.evaluation import NonFiniteError, device_of, evaluation_mode, placed
 from tinyml.training.freezing import train_mode
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+AnyBatchNorm = BatchNorm | nn.SyncBatchNorm
 
 logger = logging.getLogger(__name__)
 
@@ -89,17 +90,17 @@ def _batches(task: Task, *, images: int, seed: int, batch_size: int) -> list[np.
     return [task.train.x[part] for part in np.array_split(rows, count)]
 
 
-def _to_estimate(module: nn.Module) -> dict[str, BatchNorm]:
+def _to_estimate(module: nn.Module) -> dict[str, AnyBatchNorm]:
     """Return by name the normalisations that a training would move; the module is in evaluation mode then."""
     train_mode(module)
     named = module.named_modules()
-    parts = {name: p for name, p in named if isinstance(p, BatchNorm) and p.training and p.track_running_stats}
+    parts = {name: p for name, p in named if isinstance(p, AnyBatchNorm) and p.training and p.track_running_stats}
     module.eval()
     return parts
 
 
 @contextmanager
-def _anew(parts: Sequence[BatchNorm]) -> Iterator[None]:
+def _anew(parts: Sequence[AnyBatchNorm]) -> Iterator[None]:
     """Average statistics over the forwards made while the context is open; after an error they are as before."""
     kept = [({name: t.clone() for name, t in part.named_buffers(recurse=False)}, part.momentum) for part in parts]
     for part in parts:
@@ -118,12 +119,12 @@ def _anew(parts: Sequence[BatchNorm]) -> Iterator[None]:
                 part.get_buffer(name).copy_(buffers[name])
 
 
-def _is_called(part: BatchNorm) -> bool:
+def _is_called(part: AnyBatchNorm) -> bool:
     assert part.num_batches_tracked is not None
     return part.num_batches_tracked.item() > 0
 
 
-def _statistics(part: BatchNorm) -> tuple[Tensor, Tensor]:
+def _statistics(part: AnyBatchNorm) -> tuple[Tensor, Tensor]:
     assert part.running_mean is not None
     assert part.running_var is not None
     return part.running_mean, part.running_var

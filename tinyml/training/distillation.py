@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from tinyml.data import Task
 from tinyml.data.task import Kind
-from tinyml.errors import ModelError, UsageError, did_you_mean, first_line
-from tinyml.training.evaluation import device_of, evaluation_mode, is_channels_last, move, placed
+from tinyml.errors import ModelError, UsageError, did_you_mean
+from tinyml.training.evaluation import device_of, evaluation_mode, is_channels_last, move, trial_outputs
 from tinyml.training.losses import (
     Objective,
     OutputObjective,
@@ -99,7 +99,7 @@ def check_teacher(student: nn.Module, teacher: nn.Module, task: Task, hints: Seq
     """
     with ExitStack() as stack:
         seen, taught = (stack.enter_context(_watched(module, hints)) for module in (student, teacher))
-        given, wanted = _outputs(student, task, "student"), _outputs(teacher, task, "teacher")
+        given, wanted = trial_outputs(student, task, "student"), trial_outputs(teacher, task, "teacher")
     if given.shape != wanted.shape:
         raise ModelError(
             f"the teacher's outputs have shape {_shape(wanted)} and the student's {_shape(given)}: a teacher needs the "
@@ -129,7 +129,8 @@ def _watched(module: nn.Module, patterns: Sequence[str]) -> Iterator[_Calls]:
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             calls.features[name] = outputs
 
-    named = [(name, part) for name, part in module.named_modules() if name and patterns]
+    parts = module.named_modules() if patterns else ()
+    named = [(name, part) for name, part in parts if name and ".parametrizations." not in f".{name}."]  # no features
     hooks = [part.register_forward_hook(partial(note, name)) for name, part in named]
     try:
         yield calls
@@ -176,18 +177,6 @@ def _shape(outputs: object) -> str:
     if not isinstance(outputs, Tensor):
         return f"a {type(outputs).__name__}"
     return f"({', '.join(['N', *(str(size) for size in outputs.shape[1:])])})"
-
-
-def _outputs(module: nn.Module, task: Task, who: str) -> Tensor:
-    try:
-        with evaluation_mode(module), torch.no_grad():
-            outputs = module(placed(torch.zeros(2, *task.input_shape), module))
-    except RuntimeError as error:
-        reason = first_line(error)
-        raise ModelError(f"the {who} does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
-    if not isinstance(outputs, Tensor):
-        raise ModelError(f"the {who} gives {_shape(outputs)} for the inputs of '{task.name}', not a tensor")
-    return outputs
 
 
 def _check_numbers(temperature: float, weight: float, hint_weight: float) -> None:

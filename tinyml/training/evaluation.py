@@ -117,13 +117,21 @@ def check_fit(module: nn.Module, task: Task) -> None:
     Raises:
         ModelError: It does not; the message names what was given and what is needed.
     """
-    inputs = placed(torch.zeros(2, *task.input_shape), module)
+    check_outputs(task, tuple(trial_outputs(module, task, "model").shape))
+
+
+def trial_outputs(module: nn.Module, task: Task, who: str) -> Tensor:
+    """Return the module's outputs (2, ...) for two inputs of zeros, in evaluation mode and without gradients.
+
+    Raises:
+        ModelError: It does not take the task's inputs, or gives no tensor; the message calls it `who`.
+    """
     try:
-        with evaluation_mode(module), torch.inference_mode():
-            outputs = module(inputs)
+        with evaluation_mode(module), torch.no_grad():
+            outputs = module(placed(torch.zeros(2, *task.input_shape), module))
     except RuntimeError as error:
         reason = first_line(error)
-        raise ModelError(f"the model does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
+        raise ModelError(f"the {who} does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
     if not isinstance(outputs, Tensor):
-        raise ModelError(f"the model gives a {type(outputs).__name__} for the inputs of '{task.name}', not a tensor")
-    check_outputs(task, tuple(outputs.shape))
+        raise ModelError(f"the {who} gives a {type(outputs).__name__} for the inputs of '{task.name}', not a tensor")
+    return outputs

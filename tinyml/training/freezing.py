@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from tinyml.errors import UsageError, did_you_mean
+from tinyml.errors import UsageError
+from tinyml.graph.name_patterns import pattern_fault
 
 
 @contextmanager
@@ -52,12 +53,6 @@ def _matched(module: nn.Module, pattern: str) -> list[nn.Parameter]:
         for name, part in module.named_modules(remove_duplicate=False)
         if next(part.parameters(), None) is not None
     }
-    parameters = [p for name, part in weighted.items() if fnmatchcase(name, pattern) for p in part.parameters()]
-    if not parameters:
-        names = [name for name in weighted if name]
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        raise UsageError(
-            f"frozen: pattern '{pattern}' matches no module with parameters.{did_you_mean(pattern, names)} "
-            f"The modules are {shown}"
-        )
-    return parameters
+    if fault := pattern_fault(pattern, [name for name in weighted if name], kind="module with parameters"):
+        raise UsageError(f"frozen: {fault}")
+    return [p for name, part in weighted.items() if fnmatchcase(name, pattern) for p in part.parameters()]

@@ -84,12 +84,14 @@ def train(
         DivergenceError: A loss, gradient or weight is not finite; the module has its last good weights.
     """
     split = train_split(task, settings, processes=processes.world_size)
-    check_precision(settings.precision, torch.device(device))
     check_fit(module, task)
-    own = run_identity(settings, task.fingerprint, digest(module), device=str(device), processes=processes.world_size)
-    facts = processes.broadcast({**identity, **own})
+    place = torch.device(device)
+    start = processes.broadcast(digest(module))  # the first one's weights count: the others are given them
+    own = run_identity(settings, task.fingerprint, start, device=place.type, processes=processes.world_size)
+    facts = {**identity, **own}
+    processes.agree({name: str(value) for name, value in facts.items()})
     objective = objective or task_objective(task.kind, label_smoothing=settings.label_smoothing)
-    with _ready(module, objective, settings, torch.device(device), processes) as joint:
+    with _ready(module, objective, settings, place, processes) as joint:
         optimizer = optimizer_factory(module, settings)
         run = Run(module, settings, objective=joint, optimizer=optimizer, on_step=on_step, processes=processes)
         batches = Batches(task, split, settings, processes.place)
@@ -187,11 +189,10 @@ class _Loop:
     def _diverged(self, position: Position, error: NonFiniteError) -> DivergenceError:
         settings = self.run.settings
         result = TrainingResult(history=tuple(self.run.history), best_epoch=best_epoch(self.run.history))
-        kept = f"the weights of epoch {result.best_epoch}" if result.best_epoch else "the weights before training"
         step = position.step % position.steps_per_epoch + 1
         wider = "" if settings.precision == "float32" else f", or use precision float32 (now {settings.precision})"
         return DivergenceError(
-            f"training diverged in epoch {position.epoch}, step {step}: {error}. Kept: {kept}. Lower learning_rate "
+            f"training diverged in epoch {position.epoch}, step {step}: {error}. Lower learning_rate "
             f"(now {settings.learning_rate:g}), or clip the gradient "
             f"(gradient_clip, now {settings.gradient_clip:g}){wider}",
             result,
@@ -219,6 +220,7 @@ def _ready(
     """
     home = device_of(module)
     with deterministic(device):
+        check_precision(settings.precision, device)  # its product is the first: cuBLAS reads its settings there
         move(module, device, channels_last=settings.channels_last)
         try:
             with data_parallel(module, objective, processes) as joint:

@@ -34,7 +34,13 @@ class TrainingResult:
 
     @property
     def best(self) -> EpochRecord:
-        """Return the record of the best epoch."""
+        """Return the record of the best epoch.
+
+        Raises:
+            ValueError: no epoch was finished.
+        """
+        if not self.best_epoch:
+            raise ValueError("no epoch was finished, so none is the best")
         return self.history[self.best_epoch - 1]
 
 

@@ -78,7 +78,7 @@ def from_bytes(data: bytes) -> TrainingState:
     try:
         tensors, metadata = from_safetensors(data)
     except CheckpointError as error:
-        raise CheckpointError("the saved training state is damaged: remove it and train from the start") from error
+        raise CheckpointError("the saved training state is damaged: train from the start (--overwrite)") from error
     try:
         facts = json.loads(metadata[_KEY])
         history = tuple(EpochRecord(**record) for record in facts.pop("history"))
@@ -111,7 +111,7 @@ def check_identity(saved: Identity, current: Identity) -> None:
     """
     names = sorted({*saved, *current})
     changed = [
-        f"{name} was {saved.get(name, 'not set')}, is {current.get(name, 'not set')}"
+        f"{name} was {_short(saved.get(name, 'not set'))}, is {_short(current.get(name, 'not set'))}"
         for name in names
         if saved.get(name) != current.get(name)
     ]
@@ -121,3 +121,9 @@ def check_identity(saved: Identity, current: Identity) -> None:
             + "; ".join(changed)
             + ". Undo the change, or train from the start"
         )
+
+
+def _short(value: str | float) -> str:
+    """Return the value as text, cut where it is a digest."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -1,0 +1,126 @@
+"""`tinyml sensitivity` from the outside, on the digits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyml.analysis.sensitivity import measure
+from tinyml.recipe import load_recipe
+
+Run = Callable[..., Any]
+
+OPTIONS = ("--model", "lenet-digits", "--data", "digits", "--pass", "weight_pruning", "--levels", "0.5,0.9")
+
+
+def test_the_folder_has_curves_a_page_and_a_recipe(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scan"
+    outcome = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "--sparsity", "0.7", "-o", output, "--json")
+    result = json.loads(outcome.out)
+    curves = json.loads((output / "sensitivity.json").read_text(encoding="utf-8"))
+    assert (outcome.code, [curve["name"] for curve in curves["curves"]]) == (
+        0,
+        ["conv1", "conv2", "linear1", "linear2"],
+    )
+    assert curves.items() <= result.items()
+    assert "<svg" in (output / "sensitivity.html").read_text(encoding="utf-8")
+    recipe = load_recipe(str(output / "recipe.yaml"))
+    assert [entry.name for entry in recipe.passes] == ["weight_pruning", "fine_tuning"]
+    layers = recipe.passes[0].settings.layers  # type: ignore[attr-defined]  # of WeightPruning
+    assert {name: own.sparsity for name, own in layers.items()} == result["choice"]["levels"]
+
+
+@pytest.mark.slow
+def test_the_recipe_removes_the_share_that_was_asked_for(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:
+    scan, run = tmp_path / "scan", tmp_path / "run"
+    tinyml("sensitivity", digits_checkpoint, *OPTIONS, "--sparsity", "0.7", "-o", scan)
+    options = ("--model", "lenet-digits", "--data", "digits", "--recipe", scan / "recipe.yaml", "-o", run)
+    assert tinyml("compress", digits_checkpoint, *options, "--set", "passes.1.epochs=1").code == 0
+    layers = json.loads(tinyml("inspect", run, "--json").out)["layers"]
+    zeros = sum(layer["zeros"] for layer in layers) / sum(layer["weights"] for layer in layers)
+    assert zeros == pytest.approx(0.7, abs=1e-4)  # sparsities are rounded to that
+
+
+def test_the_table_has_a_row_a_layer_and_the_unchanged_score(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", tmp_path / "scan").out
+    assert "Unchanged: accuracy" in out
+    assert "n = 300" in out
+    assert [line.split()[:2] for line in out.splitlines() if line.startswith(" linear")] == [
+        ["linear1", "32,768"],
+        ["linear2", "640"],
+    ]
+
+
+def test_ctrl_c_keeps_what_is_known_and_resume_ends_in_the_same_curves(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, output = tmp_path / "a", tmp_path / "b"
+    tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", undisturbed)
+    original = measure.results_here
+
+    def interrupted(*arguments: Any) -> Any:
+        for number, result in enumerate(original(*arguments)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "results_here", interrupted)
+        outcome = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", output)
+    assert (outcome.code, (output / "sensitivity.json").exists()) == (130, False)
+    assert "--resume continues" in outcome.err
+    assert "--resume to go on" in tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", output).err
+    changed = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "--exclude", "conv1", "-o", output, "--resume")
+    assert (changed.code, "exclude was , is conv1" in changed.err) == (2, True)
+    assert tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", output, "--resume").code == 0
+    assert (output / "sensitivity.json").read_bytes() == (undisturbed / "sensitivity.json").read_bytes()
+
+
+def test_a_finished_scan_is_shown_again_without_work(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("sensitivity", digits_checkpoint, *OPTIONS, "-o", tmp_path / "scan", "--json")
+    first = tinyml(*command)
+    monkeypatch.setattr(measure, "results_here", None)
+    assert tinyml(*command, "--resume").out == first.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--pass", "weight_prunin"], "Did you mean 'weight_pruning'", id="a misspelt pass"),
+        pytest.param(["--levels", "0.5,1.5"], "1.5 is not above 0 and below 1", id="a level beyond all"),
+        pytest.param(["--levels", "much"], "such as 0.5,0.7", id="levels that are no numbers"),
+        pytest.param(["--sparsity", "0.95"], "more than every layer at the highest level", id="too much"),
+        pytest.param(["--sparsity", "1"], "--sparsity", id="everything"),
+        pytest.param(["--include", "conv9"], "Did you mean 'conv", id="no such layer"),
+        pytest.param(["--images", "301"], "has 300", id="more images than there are"),
+        pytest.param(["--data", "digit"], "Did you mean 'digits'", id="misspelt data"),
+        pytest.param(["--device", "cuda:99"], "no device 'cuda:99'", id="a device that is not there"),
+        pytest.param(
+            ["--pass", "linear_quantization", "--levels", "4", "--sparsity", "0.5"], "leave it out", id="no sparsity"
+        ),
+    ],
+)
+def test_a_request_that_cannot_work_is_refused_in_one_line(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    outcome = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", tmp_path / "scan", *options)
+    assert (outcome.code, outcome.err.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])
+    assert message in outcome.err
+
+
+def test_a_scan_is_no_run_to_verify(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:
+    tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", tmp_path / "scan")
+    outcome = tinyml("verify", tmp_path / "scan")
+    assert (outcome.code, "holds no model.onnx" in outcome.err) == (2, True)
+
+
+def test_codes_are_refused(tinyml: Run, int8_run: Path, tmp_path: Path) -> None:
+    outcome = tinyml("sensitivity", int8_run, "--data", "digits", *OPTIONS[4:], "-o", tmp_path / "scan")
+    assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
+    assert "codes already: scan the float checkpoint" in outcome.err

@@ -1,0 +1,26 @@
+import pytest
+from torch import nn
+
+from tinyml.graph.shared_parameters import parameter_names
+
+
+def names(module: nn.Module, *, every_place: bool) -> list[list[str]]:
+    return list(parameter_names(module, every_place=every_place).values())
+
+
+def test_tied_weights_have_a_name_in_each_layer() -> None:
+    first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    second.weight = first.weight
+    assert names(nn.Sequential(first, second), every_place=False) == [["0.weight", "1.weight"]]
+
+
+@pytest.mark.parametrize(
+    ("every_place", "expected"), [(False, [["0.weight"]]), (True, [["0.weight", "2.weight"]])], ids=["once", "each"]
+)
+def test_a_layer_in_two_places_counts_once_or_for_each(every_place: bool, expected: list[list[str]]) -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    assert names(nn.Sequential(layer, nn.ReLU(), layer), every_place=every_place) == expected
+
+
+def test_the_network_itself_has_names_without_a_path() -> None:
+    assert names(nn.Linear(2, 2), every_place=True) == [["weight"], ["bias"]]
