@@ -1,5 +1,6 @@
 """What every test may use: the project's directory, the development data, the command line."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Outcome:
 
 @pytest.fixture(autouse=True)
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output is as wide and as plain as in a pipe, wherever the tests run."""
+    """Output is as wide and as plain as in a pipe, wherever the tests run; no earlier test's -q silences the log."""
+    logging.getLogger("tinyml").setLevel(logging.WARNING)
     for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 

@@ -81,7 +81,6 @@ def test_a_recipe_without_passes_may_follow_anything(job, request, first: str) -
 
 
 def test_training_with_nothing_to_recover_from_is_said(job, digits_checkpoint, int8_run, caplog) -> None:
-    caplog.set_level("WARNING", "tinyml")  # an earlier test may have asked for silence
     prepare(job("finetune", checkpoint=digits_checkpoint))
     assert "fine_tuning has nothing to recover from" in caplog.text
 
