@@ -61,6 +61,14 @@ def test_the_same_command_gives_the_same_bytes(tinyml: Run, tmp_path: Path) -> N
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_another_precision_gives_other_weights_and_is_told_by_the_file(tinyml: Run, tmp_path: Path) -> None:
+    plain, half = tmp_path / "plain.safetensors", tmp_path / "half.safetensors"
+    tinyml("train", *QUICK, "-o", plain)
+    assert tinyml("train", *QUICK, "-o", half, "--precision", "bfloat16").code == 0
+    assert plain.read_bytes() != half.read_bytes()
+    assert b"bfloat16" in half.read_bytes()
+
+
 def test_verbose_says_a_line_per_epoch(tinyml: Run, tmp_path: Path) -> None:
     err = tinyml("train", *QUICK, "-o", tmp_path / "lenet.safetensors", "-v").err
     assert "epoch 1/2: loss" in err

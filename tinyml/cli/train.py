@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tinyml.training import TrainingResult, TrainingSettings
 
 Optimizer = Literal["sgd", "adamw"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 # All cores that this process may use: unlike a measurement, a training gains from each of them.
 THREADS = max(1, len(os.sched_getaffinity(0)) // launch().local_world_size)
@@ -39,6 +40,13 @@ THREADS = max(1, len(os.sched_getaffinity(0)) // launch().local_world_size)
 @click.option("--gradient-clip", type=float, default=0.0, show_default=True, help="Largest gradient norm; 0: any.")
 @click.option("--ema", type=float, default=0.0, show_default=True, help="Decay of averaged weights; 0: none.")
 @click.option("--channels-last/--no-channels-last", default=True, show_default=True, help="Memory layout of images.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the arithmetic; weights and scores stay float32.",
+)
 @options.seed()
 @options.threads(THREADS)
 @options.device
@@ -61,6 +69,7 @@ def command(
     gradient_clip: float,
     ema: float,
     channels_last: bool,
+    precision: Precision,
     seed: int,
     threads: int,
     device: str,
@@ -90,6 +99,7 @@ def command(
         gradient_clip=gradient_clip,
         ema_decay=ema,
         channels_last=channels_last,
+        precision=precision,
         seed=seed,
     )
     if launch().leads:
