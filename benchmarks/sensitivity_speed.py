@@ -9,7 +9,7 @@ thread. Counted is the time of the process on its core (other work on the machin
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from tinyml import load_recipe, load_target, load_task
 from tinyml.analysis.sensitivity.changes import CHANGES
 from tinyml.analysis.sensitivity.measure import validation_of, with_fewer_images
 from tinyml.analysis.sensitivity.scan import UNCHANGED, Piece, Scanner, ScanSettings
-from tinyml.analysis.sensitivity.units import Patterns, changed
-from tinyml.data import Split
+from tinyml.analysis.sensitivity.units import Patterns, Unit, changed
+from tinyml.data import Split, Task
 from tinyml.pipeline import Job, load_root
 from tinyml.training import evaluate
 
@@ -72,27 +72,15 @@ def main() -> None:
     scanner = Scanner(module, task, split, change, settings)
     units = change.units(module, task.input_shape, Patterns()).units
 
-    def plain(part: Split) -> Scores:
-        """One whole evaluation for each layer and level, and one of the network as it is."""
-        scores: Scores = {UNCHANGED: [round(evaluate(module, task, part).score * len(part))]}
-        for unit in units:
-            scores[unit.name] = []
-            for level in change.levels:
-                with torch.no_grad(), changed(module, unit.values(level)):
-                    right = evaluate(module, task, part, batch_size=len(part)).score * len(part)
-                scores[unit.name].append(round(right))
-        return scores
-
-    def ours(batch: int) -> Scores:
-        piece = Piece(batch=batch, units=tuple(unit.name for unit in scanner.units))
-        return {unit: [value for (value,) in told] for unit, told in scanner.run(piece)}
-
     clocks = {"plain loop": Clock(), "tinyml sensitivity": Clock()}
     generator = np.random.default_rng(0)
     same = []
     for batch in range(scanner.batches):
         part = part_of(split, batch, arguments.batch_size)
-        works = {"plain loop": partial(plain, part), "tinyml sensitivity": partial(ours, batch)}
+        works = {
+            "plain loop": partial(plain, module, task, part, units, change.levels),
+            "tinyml sensitivity": partial(ours, scanner, batch),
+        }
         found = {name: clocks[name].time(works[name]) for name in generator.permutation(list(works))}
         same.append(found["plain loop"] == found["tinyml sensitivity"])
         print(f"batch {batch + 1} of {scanner.batches}: same scores {same[-1]}", flush=True)
@@ -111,6 +99,24 @@ def main() -> None:
     }
     record("sensitivity_speed", facts)
     print(json.dumps(facts, indent=1))
+
+
+def plain(module: torch.nn.Module, task: Task, part: Split, units: Sequence[Unit], levels: Sequence[float]) -> Scores:
+    """Return the scores of one whole evaluation for each layer and level, and one of the network as it is."""
+    scores: Scores = {UNCHANGED: [round(evaluate(module, task, part).score * len(part))]}
+    for unit in units:
+        scores[unit.name] = []
+        for level in levels:
+            with torch.no_grad(), changed(module, unit.values(level)):
+                right = evaluate(module, task, part, batch_size=len(part)).score * len(part)
+            scores[unit.name].append(round(right))
+    return scores
+
+
+def ours(scanner: Scanner, batch: int) -> Scores:
+    """Return the same scores as the scan finds them."""
+    piece = Piece(batch=batch, units=tuple(unit.name for unit in scanner.units))
+    return {unit: [value for (value,) in told] for unit, told in scanner.run(piece)}
 
 
 def part_of(split: Split, batch: int, size: int) -> Split:

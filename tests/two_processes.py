@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from memory_store import Memory
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
@@ -84,19 +85,6 @@ def rich() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return Rich().eval()
-
-
-class Memory:
-    """A store in memory."""
-
-    def __init__(self) -> None:
-        self.state: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def save(self, state: bytes) -> None:
-        self.state = state
 
 
 def with_batchnorm(processes: Processes) -> object:

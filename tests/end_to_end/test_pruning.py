@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from memory_store import Memory
 from torch import nn
 
 import tinyml as package
@@ -94,19 +95,6 @@ def test_a_cubic_ramp_ends_at_exactly_its_zeros(dense: Compressed, digits: Task,
     assert course == sorted(course)
     assert course[len(course) // 4] == pytest.approx(7 / 8 * expected, rel=0.02)
     assert attachment_faults(module) == []
-
-
-class Memory:
-    """A store in memory."""
-
-    def __init__(self) -> None:
-        self.state: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def save(self, state: bytes) -> None:
-        self.state = state
 
 
 def kill_at(step: int) -> Callable[[nn.Module, Position], None]:

@@ -248,7 +248,11 @@ def test_a_hint_means_modules_and_not_what_is_attached_to_them() -> None:
     before = student()
     name, layer = next((n, m) for n, m in before.module.named_modules() if isinstance(m, nn.Linear))
     parametrize.register_parametrization(layer, "weight", Keep(layer.weight > 0))
-    FineTuning(distill=Distillation(hints=(f"{name}*",))).requires(before, noise())
+    plain, hinted = (
+        tuned(FineTuning(epochs=1, batch_size=16, distill=Distillation(hints=hints)), before, noise())
+        for hints in ((), (f"{name}*",))
+    )
+    assert differing(state(plain), state(hinted))
 
 
 def test_a_training_that_diverges_says_what_is_kept_and_what_to_lower() -> None:

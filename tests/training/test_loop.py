@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from memory_store import Memory
 from torch import Tensor, nn
 
 from tinyml.data import Split, Task
@@ -14,19 +15,6 @@ from tinyml.progress import Item
 from tinyml.training import DivergenceError, EpochRecord, Position, TrainingResult, TrainingSettings, train
 from tinyml.training.losses import cross_entropy
 from tinyml.training.weights import copy_out, digest
-
-
-class Memory:
-    """A store in memory."""
-
-    def __init__(self) -> None:
-        self.state: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def save(self, state: bytes) -> None:
-        self.state = state
 
 
 class Told:

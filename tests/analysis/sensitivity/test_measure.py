@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import user_models
+from memory_store import Memory
 from random_task import random_task, trained, uncompressed
 from torch import nn
 
@@ -41,20 +42,8 @@ def request(factory: Callable[[], nn.Module] = user_models.mixed, **changes: obj
     return replace(whole, **changes)  # type: ignore[arg-type]  # fields of Request
 
 
-def measured(wanted: Request, store: "Memory | None" = None) -> Sensitivity:
+def measured(wanted: Request, store: Memory | None = None) -> Sensitivity:
     return measure_sensitivity(wanted, wanted.scanner(), store=store, progress=Silent())
-
-
-class Memory:
-    """Keeps the last state."""
-
-    state: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.state
-
-    def save(self, state: bytes) -> None:
-        self.state = state
 
 
 class Interrupting(Silent):
