@@ -14,7 +14,7 @@ from pathlib import Path
 from networks import Network, parse_network
 from record import record
 
-from tinyml import load_recipe, load_target, load_task
+from tinyml import Recipe, load_recipe, load_target, load_task
 from tinyml.measure import Measurement
 from tinyml.pipeline import Job, compress
 
@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", type=parse_network, metavar="NAME=MODEL,CHECKPOINT,CARD")
     parser.add_argument("--recipe", action="append", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change of every recipe")
     parser.add_argument("--target", action="append", required=True)
     parser.add_argument("--result", default="main_job", help="name of the file in benchmarks/results")
     parser.add_argument("--runs", type=Path, help="keep the run directories here, and go on with those that are there")
@@ -60,21 +61,21 @@ def main() -> None:
         for network in arguments.networks:
             for recipe in arguments.recipe:
                 for target in arguments.target:
-                    rows.append(run(network, recipe, target, runs))
+                    rows.append(run(network, load_recipe(recipe, arguments.set), target, runs))
                     print(rows[-1].markdown(), flush=True)
     record(arguments.result, {"rows": [vars(row) for row in rows]})
 
 
-def run(network: Network, recipe: str, target: str, runs: Path) -> Row:
+def run(network: Network, recipe: Recipe, target: str, runs: Path) -> Row:
     """Return the figures of one run, which is made or continued in a folder of `runs`."""
     job = Job(
         checkpoint=network.checkpoint,
         model=network.model,
-        recipe=load_recipe(recipe),
+        recipe=recipe,
         target=load_target(target),
         task=load_task(network.card),
     )
-    outcome = compress(job, runs / f"{network.name}-{recipe}-{target}", resume=True)
+    outcome = compress(job, runs / f"{network.name}-{recipe.name}-{target}", resume=True)
     before, after = outcome.measurements["baseline"], outcome.measurements["model"]
 
     def both(metric: str) -> tuple[float, float]:
@@ -85,7 +86,7 @@ def run(network: Network, recipe: str, target: str, runs: Path) -> Row:
     agreement = [check.value for check in outcome.verification.checks if check.name.startswith("same answer")]
     return Row(
         network=network.name,
-        recipe=recipe,
+        recipe=recipe.name,
         target=job.target.name,
         n=after["accuracy"].n or 0,
         accuracy=both("accuracy"),
