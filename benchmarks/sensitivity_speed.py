@@ -116,7 +116,7 @@ def plain(module: torch.nn.Module, task: Task, part: Split, units: Sequence[Unit
 def ours(scanner: Scanner, batch: int) -> Scores:
     """Return the same scores as the scan finds them."""
     piece = Piece(batch=batch, units=tuple(unit.name for unit in scanner.units))
-    return {unit: [value for (value,) in told] for unit, told in scanner.run(piece)}
+    return {unit: [each.told[0] for each in told] for unit, told in scanner.run(piece)}
 
 
 def part_of(split: Split, batch: int, size: int) -> Split:

@@ -43,6 +43,10 @@ def test_the_wheel_holds_the_shipped_files(names: set[str], kind: str, place: st
     assert files - names == set()
 
 
+def test_the_wheel_holds_what_runs_on_a_device(names: set[str]) -> None:
+    assert "tinyml/_shipped/runner/run_stages.py" in names
+
+
 @pytest.mark.parametrize("file", ["py.typed", "data/digits.npz", "data/digits.LICENSE"])
 def test_the_wheel_holds_the_data_of_the_package(names: set[str], file: str) -> None:
     assert f"tinyml/{file}" in names

@@ -13,11 +13,20 @@ from tinyml.errors import ModelError
 from tinyml.graph.capture import capture
 from tinyml.graph.channel_surgery import resize
 from tinyml.graph.fold import fold
+from tinyml.layers.channel_scale import scale_channels
+from tinyml.layers.codebook import Following, attach_codebook
+from tinyml.layers.exit_heads import ExitSpec, attach_exits
 from tinyml.layers.half import HalfPrecisionNetwork
 from tinyml.layers.mask import Structure, attach_mask
-from tinyml.layers.quantizers import ActivationQuantizer, attach_standalone, attach_weight_quantizer
+from tinyml.layers.quantizers import (
+    ActivationQuantizer,
+    Granularity,
+    attach_standalone,
+    attach_weight_quantizer,
+)
 from tinyml.models import create_model
 from tinyml.numerics.affine import Grid
+from tinyml.numerics.exit_thresholds import ExitGoal
 
 
 class _Edit(BaseModel):
@@ -44,7 +53,7 @@ class FoldBatchNorm(_Edit):
         """Fold in place."""
         if not isinstance(model, fx.GraphModule):
             raise TypeError("fold_batch_norm needs a captured model")
-        fold(model, list(self.pairs))
+        fold(model, list(self.pairs), scale_behind=scale_channels)
         return model
 
 
@@ -63,18 +72,59 @@ class MaskWeights(_Edit):
         return model
 
 
+class CodebookShape(BaseModel):
+    """The codebooks of one layer: how many, how many centroids each has, and whether a zero stands before them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    groups: int
+    centroids: int
+    keeps_zeros: bool
+
+
+class ClusterWeights(_Edit):
+    """Attach codebooks to weights; centroids and indices are among the weights."""
+
+    edit: Literal["cluster_weights"] = "cluster_weights"
+    modules: dict[str, CodebookShape]
+    training: Following
+    reassign_every: int
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Attach in place."""
+        for name, shape in self.modules.items():
+            attach_codebook(
+                model.get_submodule(name),
+                groups=shape.groups,
+                centroids=shape.centroids,
+                keeps_zeros=shape.keeps_zeros,
+                training_mode=self.training,
+                reassign_every=self.reassign_every,
+            )
+        return model
+
+
 class QuantizeWeights(_Edit):
-    """Attach symmetric per-channel weight quantizers."""
+    """Attach weight quantizers; scales and zero points are among the weights."""
 
     edit: Literal["quantize_weights"] = "quantize_weights"
     modules: tuple[str, ...]
     q_min: int
     q_max: int
+    granularity: Granularity = "channel"
+    group_size: int = 32
+    symmetric: bool = True
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Attach in place."""
         for name in self.modules:
-            attach_weight_quantizer(model.get_submodule(name), Grid(q_min=self.q_min, q_max=self.q_max))
+            attach_weight_quantizer(
+                model.get_submodule(name),
+                Grid(q_min=self.q_min, q_max=self.q_max),
+                granularity=self.granularity,
+                group_size=self.group_size,
+                symmetric=self.symmetric,
+            )
         return model
 
 
@@ -136,6 +186,21 @@ class CutChannels(_Edit):
         return model
 
 
+class AttachExits(_Edit):
+    """Attach exits; the thresholds that reach their goal are set on the exported file."""
+
+    edit: Literal["attach_exits"] = "attach_exits"
+    exits: tuple[ExitSpec, ...]
+    goal: ExitGoal
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Attach in place."""
+        if not isinstance(model, fx.GraphModule):
+            raise TypeError("attach_exits needs a captured model")
+        attach_exits(model, self.exits)
+        return model
+
+
 class HalfPrecision(_Edit):
     """Compute in float16, with float32 inputs and outputs."""
 
@@ -151,9 +216,11 @@ Edit = Annotated[
     | FoldBatchNorm
     | MaskWeights
     | CutChannels
+    | ClusterWeights
     | QuantizeWeights
     | QuantizeActivations
     | QuantizeStandalone
+    | AttachExits
     | HalfPrecision,
     Field(discriminator="edit"),
 ]

@@ -36,9 +36,9 @@ class ExportSettings:
 
     Attributes:
         input: normalised float32 (N, C, H, W), or uint8 (N, H, W, C) pixels.
-        nonzeros: of weights with so many zeros that a bit mask and the other values take fewer bytes: 'exact' stores
-            those values as they are, 'float16' rounds them; 'dense' stores the zeros, too, for a runtime that
-            computes on every run what onnxruntime computes once, when it loads a file.
+        nonzeros: weights with many zeros or few distinct values are stored in fewer bytes. 'exact' changes none of
+            them; 'float16' rounds those that stand behind a bit mask without a codebook; 'dense' stores every weight
+            as it is, for a runtime that computes on every run what onnxruntime computes once, when it loads a file.
     """
 
     input: Literal["float32", "uint8"] = "float32"

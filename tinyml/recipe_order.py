@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from tinyml.passes import Pass
+from tinyml.passes.early_exit import EarlyExit
 from tinyml.passes.fine_tuning import FineTuning
+from tinyml.passes.kmeans_quantization import KmeansQuantization
 from tinyml.passes.weight_pruning import WeightPruning
 
 # earlier role, later role -> what is wrong; {earlier} and {later} are the names of the passes
@@ -13,6 +15,7 @@ RULES: dict[tuple[str, str], str] = {
         "quantize",
         "exit",
     ): "exits come before quantization, which shifts their confidences; put {later} before {earlier}",
+    ("exit", "exit"): "{later} cannot follow {earlier}: let one of them attach all exits",
     ("quantize", "quantize"): "{later} cannot follow {earlier}: the weights are codes already; choose one of them",
     ("quantize", "cast"): "{later} cannot follow {earlier}: the weights are codes already; choose one of them",
     ("cast", "cast"): "{earlier} is the last pass of a recipe; nothing comes after it",
@@ -24,12 +27,10 @@ RULES: dict[tuple[str, str], str] = {
 
 # The same for two passes by name, where the roles do not tell.
 PAIRS: dict[tuple[str, str], str] = {
-    (
-        "linear_quantization",
-        "fine_tuning",
-    ): "{later} cannot follow {earlier}, which passes no gradient; put it before",
     ("weight_pruning", "channel_pruning"): "{later} would cut masked weights; put it before {earlier}",
 }
+
+_RAMP = "weight_pruning prunes on a cubic ramp while a fine_tuning trains"
 
 # Centroids may be rounded to int8 or float16 afterwards; the reverse would destroy them.
 ALLOWED = {("kmeans_quantization", "linear_quantization"), ("kmeans_quantization", "half_precision")}
@@ -59,17 +60,27 @@ def unfinished_faults(passes: Sequence[Pass | None]) -> list[tuple[int, str]]:
     Args:
         passes: the settings of each pass; None where the recipe is wrong already.
     """
-    return [
-        (
-            index,
-            "weight_pruning prunes on a cubic ramp while a fine_tuning trains: put one after it, or choose one-shot",
-        )
+    faults = [
+        (index, "early_exit attaches heads with random weights: put a fine_tuning after it")
         for index, settings in enumerate(passes)
-        if isinstance(settings, WeightPruning) and settings.schedule == "cubic"
-        if not any(later is None or _trains(later) for later in passes[index + 1 :])
+        if isinstance(settings, EarlyExit) and not any(_trains(later) for later in passes[index + 1 :])
     ]
+    for index, settings in enumerate(passes):
+        if not (isinstance(settings, WeightPruning) and settings.schedule == "cubic"):
+            continue
+        training = next((at for at in range(index + 1, len(passes)) if _trains(passes[at])), None)
+        if training is None:
+            faults.append((index, f"{_RAMP}: put one after it, or choose one-shot"))
+        faults += [
+            (at, f"kmeans_quantization fixes which weights are zero, and {_RAMP}: put one between them")
+            for at in range(index + 1, len(passes) if training is None else training)
+            if isinstance(passes[at], KmeansQuantization)
+        ]
+    return faults
 
 
-def _trains(settings: Pass) -> bool:
-    """Return whether the pass does steps of training; fine_tuning without epochs does none."""
+def _trains(settings: Pass | None) -> bool:
+    """Return whether the pass does steps of training, or may; fine_tuning without epochs does none."""
+    if settings is None:
+        return True
     return settings.role == "train" and not (isinstance(settings, FineTuning) and settings.epochs == 0)

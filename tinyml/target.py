@@ -23,6 +23,7 @@ TARGETS: dict[str, str] = {
 
 # onnx.reference, which checks our files, has a right DequantizeLinear from opset 19 on.
 LOWEST_INTEGER_OPSET = 19
+LOWEST_OPSET_OF_16_BITS = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class IntegerScheme:
         activation_symmetric: whether the zero point of every activation is 0 (int8 only).
         biases: type that biases are stored in: int32 on the accumulator's grid, or float32 where the runtime's parser
             takes no int32.
+        activation_bits: how many bits activations may have there.
     """
 
     activations: Literal["uint8", "int8"]
@@ -43,6 +45,7 @@ class IntegerScheme:
     weight_range: Literal["full", "reduced"]
     activation_symmetric: bool = False
     biases: Literal["int32", "float32"] = "int32"
+    activation_bits: tuple[Annotated[int, Field(ge=4, le=16)], ...] = (4, 5, 6, 7, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True)

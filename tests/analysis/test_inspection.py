@@ -1,13 +1,19 @@
 """The weights of a network in numbers that a reader can count."""
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
 import user_models
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from tinyml.analysis.inspection import inspect_module, inspect_tensors
+from tinyml.analysis.inspection import inspect_module, inspect_onnx, inspect_tensors
 from tinyml.architecture import MaskWeights
 from tinyml.errors import CheckpointError
+from tinyml.export.storage import pack_weights
 from tinyml.layers.mask import masks
 
 
@@ -66,3 +72,21 @@ def test_every_kind_of_weight_is_shown() -> None:
 def test_nothing_to_show_is_refused() -> None:
     with pytest.raises(CheckpointError, match="holds no weights to show"):
         inspect_tensors({"steps": torch.tensor(3)}, "file")
+
+
+def test_centroids_are_counted_before_the_factors_of_channels(tmp_path: Path) -> None:
+    weight = np.resize(np.float32([-2, -1, 1, 3]), (64, 64))
+    nodes = [
+        helper.make_node("Mul", ["fc.weight", "fc.weight_factor"], ["scaled"]),
+        helper.make_node("Gemm", ["input", "scaled"], ["output"], transB=1),
+    ]
+    constants = {"fc.weight": weight, "fc.weight_factor": np.linspace(1, 2, 64, dtype=np.float32)[:, None]}
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("input", "output")]
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "net", sides[:1], sides[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    pack_weights(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    (facts,) = inspect_onnx(tmp_path / "m.onnx").layers
+    assert (facts.name, facts.distinct, facts.stored, facts.highest) == ("fc", 4, "2-bit codebook", 6)
+    assert facts.size_bytes == 64 * 64 // 4 + 4 * 4 + 64 * 4

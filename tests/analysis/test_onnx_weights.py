@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.errors import CheckpointError
-from tinyml.export.storage import leave_out_zeros
+from tinyml.export.storage import pack_weights
 
 CODES = np.array([[[[2]]], [[[-4]]]], dtype=np.int8)  # (2 outputs, 1 input, 1, 1)
 
@@ -169,11 +169,45 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes | Non
 
 def test_a_weight_without_its_zeros_is_read_with_them(tmp_path: Path) -> None:
     weight = np.zeros((64, 64), np.float32)
-    weight[0] = 2
+    weight[0] = np.arange(1, 65)
     nodes = [helper.make_node("MatMul", ["input", "fc.weight"], ["output"])]
     model = onnx.load(save(tmp_path / "m.onnx", nodes, {"fc.weight": weight}))
-    leave_out_zeros(model)
+    pack_weights(model)
     onnx.save(model, tmp_path / "m.onnx")
     (layer,) = weights_of(tmp_path / "m.onnx").values()
     assert (layer.name, layer.stored.dtype, len(model.graph.node) > 1) == ("fc", np.float32, True)
     np.testing.assert_array_equal(layer.values, weight)
+
+
+@pytest.mark.parametrize(
+    ("weight", "form"),
+    [
+        (np.arange(4096, dtype=np.float32), "float32"),
+        (np.resize(np.float32([1, 2, 5, 9]), 4096), "2-bit codebook"),
+        (np.resize(np.arange(-7, 8, dtype=np.int8), 4096), "4-bit integers"),
+        (np.resize(np.int8([-100, 1, 3, 90]), 4096), "2-bit codebook of int8"),
+        (np.append(np.arange(1, 513), np.zeros(3584)).astype(np.float32), "bit mask + float32"),
+        (np.append(np.resize(np.float32([1, 2, 5, 9]), 400), np.zeros(3696, np.float32)), "bit mask + 2-bit codebook"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_form_in_which_weights_are_stored_is_said(tmp_path: Path, weight: np.ndarray, form: str) -> None:
+    integers = weight.dtype == np.int8
+    nodes = [helper.make_node("DequantizeLinear", ["fc.weight", "s"], ["d"])] if integers else []
+    nodes += [helper.make_node("MatMul", ["input", "d" if integers else "fc.weight"], ["output"])]
+    constants = {"fc.weight": weight.reshape(64, 64)} | ({"s": np.float32(0.5)} if integers else {})
+    model = onnx.load(save(tmp_path / "m.onnx", nodes, constants))
+    pack_weights(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    layer = weights_of(tmp_path / "m.onnx")["fc"]
+    assert layer.form == form
+    assert layer.size_bytes < weight.nbytes or not layer.packed
+
+
+def test_non_zeros_in_half_precision_are_said(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["input", "fc.weight"], ["output"])]
+    weight = np.append(np.arange(1, 513), np.zeros(3584)).astype(np.float32).reshape(64, 64)
+    model = onnx.load(save(tmp_path / "m.onnx", nodes, {"fc.weight": weight}))
+    pack_weights(model, "float16")
+    onnx.save(model, tmp_path / "m.onnx")
+    assert weights_of(tmp_path / "m.onnx")["fc"].form == "bit mask + float16"

@@ -7,13 +7,16 @@ import pytest
 import torch
 import user_models
 from onnx import numpy_helper
+from packed_models import content, optimised
 from random_task import quantized, random_task, trained
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tinyml.errors import TinymlError
 from tinyml.export import to_onnx
 from tinyml.export.rewrites.index import GraphIndex
 from tinyml.layers.mask import attach_mask
+from tinyml.layers.operators import as_stored
 from tinyml.passes.base import Compressed
 from tinyml.runtime.session import logits, open_session
 from tinyml.target import load_target
@@ -195,3 +198,38 @@ def test_a_masked_weight_is_a_plain_constant_with_zeros():
     assert [node.op_type for node in shipped.graph.node] == ["Conv", "Reshape", "Gemm"]
     assert {name: int((found[f"{name}.weight"] == 0).sum()) for name in "02"} == {"0": 70, "2": 1000}
     assert model[0].parametrizations.weight[0].masked == 70  # the model that was exported keeps its masks
+
+
+class Stored(nn.Module):
+    """A parametrization that lets a weight through as it must be stored."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        kept: Tensor = as_stored(weight) if torch.compiler.is_exporting() else weight
+        return kept
+
+
+def clustered() -> nn.Module:
+    """Convolutions with BatchNorm, one of them 1-D behind a reshape, and a linear layer, of four values each."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(2), nn.Conv1d(16, 24, 3)
+    model = trained(nn.Sequential(*layers, nn.BatchNorm1d(24), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 34, 10)))
+    for name in ("0", "4", "8"):
+        weight = model.get_submodule(name).weight
+        weight.data = torch.tensor([-0.2, -0.05, 0.05, 0.2])[torch.randint(4, weight.shape)]
+    return model
+
+
+def test_nothing_is_folded_into_a_weight_that_keeps_its_values(tmp_path):
+    model, x = clustered(), torch.randn(4, 3, 8, 8)
+    folded = to_onnx(model, input_shape=(3, 8, 8), target=AVX2)
+    for name in ("0", "4", "8"):
+        parametrize.register_parametrization(model.get_submodule(name), "weight", Stored())
+    kept = to_onnx(model, input_shape=(3, 8, 8), target=AVX2)
+    tables = {name: array.size for name, array in arrays(kept).items() if name.endswith("_codebook")}
+    assert tables == {"0.weight_codebook": 4, "4.weight_codebook": 4, "8.weight_codebook": 4}
+    assert arrays(folded)["4.weight_codebook"].shape == (24, 4)  # other values in every channel
+    assert content(optimised(kept, tmp_path))[0] == content(optimised(folded, tmp_path))[0]
+    with torch.no_grad():
+        expected = model(x).numpy()
+    # The contract's bound for float32 files; the factor is applied before the sums in place of after them.
+    assert np.abs(logits(open_session(kept.SerializeToString()), x.numpy()) - expected).max() <= 1e-5 * np.ptp(expected)

@@ -1,11 +1,15 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import channel_models as made
 import pytest
 import torch
+import user_models
+from exit_networks import with_exits
 from torch import nn
 
 from tinyml.graph.channel_groups import ChannelGroup, Slice
+from tinyml.graph.channel_search import find_channel_groups
 from tinyml.graph.channel_trial import Trial
 
 SINGLE = torch.arange(16).reshape(16, 1)
@@ -56,3 +60,12 @@ def test_a_trained_weight_of_zero_hides_nothing():
 def test_a_model_without_one_tensor_as_output_is_refused():
     with pytest.raises(TypeError, match="returns a dict"):
         Trial(made.several_outputs(), made.IMAGE)
+
+
+def test_exits_are_outputs_too() -> None:
+    """A channel of the stem that only an exit read would go unseen if its logits were not compared."""
+    network = with_exits(user_models.inception_like(), made.IMAGE)
+    (stem,) = (each for each in find_channel_groups(network, made.IMAGE).groups if each.name == "stem.0")
+    assert Trial(network, made.IMAGE).of([stem]).passed
+    without_head = replace(stem, slices=tuple(part for part in stem.slices if "exit_heads" not in part.parameter))
+    assert not Trial(network, made.IMAGE).of([without_head]).passed

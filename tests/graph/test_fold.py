@@ -8,6 +8,7 @@ from torch.nn.utils import parametrize
 
 from tinyml.graph.capture import capture, propagate_shapes
 from tinyml.graph.fold import fold, foldable_pairs
+from tinyml.layers.channel_scale import scale_channels
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
@@ -40,7 +41,7 @@ def test_a_folded_layer_computes_what_the_pair_computed(layer: nn.Module, norm: 
     with torch.no_grad():
         expected = graph_module(x)
         propagate_shapes(graph_module, x)
-        fold(graph_module, foldable_pairs(graph_module))
+        fold(graph_module, foldable_pairs(graph_module), scale_behind=scale_channels)
         found = graph_module(x)
     assert [type(module) for module in graph_module.children()] == [type(layer), nn.ReLU]
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -54,7 +55,7 @@ def test_one_weight_folds_by_the_formula():
         graph_module.get_submodule("0").bias.fill_(7.0)
         for tensor, value in ((norm.running_mean, 3.0), (norm.running_var, 3.0), (norm.weight, 5.0), (norm.bias, 11.0)):
             tensor.fill_(value)
-    fold(graph_module, [("0", "1")])
+    fold(graph_module, [("0", "1")], scale_behind=scale_channels)
     layer = graph_module.get_submodule("0")
     assert (layer.weight.item(), layer.bias.item()) == (2 * 5 / 2, (7 - 3) * 5 / 2 + 11)  # sqrt(variance + eps) is 2
 
@@ -71,7 +72,7 @@ def test_folding_is_exact_for_any_statistics(variance: float, gamma: float, mean
             tensor.fill_(value)
         x = torch.tensor([[-1.0], [0.0], [2.0]])
         expected = graph_module(x)
-        fold(graph_module, [("0", "1")])
+        fold(graph_module, [("0", "1")], scale_behind=scale_channels)
         # float32 holds the mean to 2^-24 of itself, and the factor multiplies what was lost
         factor = abs(gamma) / (variance + 1e-5) ** 0.5
         slack = 2**-21 * (factor * (abs(mean) + 10) + abs(beta) + 1)
@@ -144,7 +145,7 @@ def test_a_pair_that_belongs_together_folds_however_it_is_called(wiring):
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = graph_module(x)
-        fold(graph_module, foldable_pairs(graph_module))
+        fold(graph_module, foldable_pairs(graph_module), scale_behind=scale_channels)
         assert torch.allclose(graph_module(x), expected, rtol=1e-5, atol=1e-4)
     assert "norm" not in dict(graph_module.named_modules())
 
@@ -166,18 +167,33 @@ class Halved(nn.Module):
 
 
 class Shifted(nn.Module):
-    """Does not."""
+    """Does not say whether it does."""
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight + 1
 
 
+class Signs(nn.Module):
+    """Says that it does not."""
+
+    commutes_with_scaling = False
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.sign()
+
+
 @pytest.mark.parametrize(
     ("chain", "folds"),
-    [([Halved()], True), ([Halved(), Halved()], True), ([Shifted()], False), ([Halved(), Shifted()], False)],
-    ids=["one that commutes", "two", "one that does not", "one of two does not"],
+    [
+        ([Halved()], True),
+        ([Halved(), Halved()], True),
+        ([Halved(), Signs()], True),
+        ([Shifted()], False),
+        ([Halved(), Shifted()], False),
+    ],
+    ids=["one that commutes", "two", "one of two does not", "one does not say", "one of two does not say"],
 )
-def test_behind_parametrizations_a_norm_folds_where_all_of_them_commute_with_it(chain: list[nn.Module], folds: bool):
+def test_behind_parametrizations_a_norm_folds_where_all_of_them_say_what_they_do(chain: list[nn.Module], folds: bool):
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
     for each in chain:
         parametrize.register_parametrization(model[0], "weight", each)
@@ -185,5 +201,17 @@ def test_behind_parametrizations_a_norm_folds_where_all_of_them_commute_with_it(
     assert foldable_pairs(graph_module) == ([("0", "1")] if folds else [])
     with torch.no_grad():
         expected = graph_module(x)
-        fold(graph_module, foldable_pairs(graph_module))
+        fold(graph_module, foldable_pairs(graph_module), scale_behind=scale_channels)
         assert torch.allclose(graph_module(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_behind_values_that_must_stay_the_factor_of_the_norm_is_a_parametrization_of_its_own():
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6))
+    parametrize.register_parametrization(model[0], "weight", Signs())
+    graph_module = traced(model)
+    layer, x = graph_module.get_submodule("0"), torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    original = layer.parametrizations.weight.original.clone()
+    propagate_shapes(graph_module, x)
+    fold(graph_module, foldable_pairs(graph_module), scale_behind=scale_channels)
+    assert torch.equal(layer.parametrizations.weight.original, original)
+    assert torch.equal(layer.weight, original.sign() * layer.parametrizations.weight[-1].factor[:, None])

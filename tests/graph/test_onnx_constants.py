@@ -41,8 +41,8 @@ def test_a_constant_depends_on_no_input(constants: Constants, name: str, constan
 
 def test_a_weight_without_zeros_is_read_with_them(constants: Constants) -> None:
     assert constants.value("w").tolist() == [[0, 5, 7, 0], [0, 0, 0, 0]]
-    assert constants.without_zeros("w")
-    assert not constants.without_zeros("scaled")
+    assert constants.parts("w") == ("w_mask", "w_nonzeros")
+    assert constants.parts("scaled") == ()
 
 
 def test_a_weight_without_zeros_is_one_source(constants: Constants) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tinyml.graph.capture import capture
 from tinyml.graph.fold import fold, foldable_pairs
 from tinyml.graph.quantization_points import Plan, plan_graph, plan_modules
+from tinyml.layers.channel_scale import scale_channels
 from tinyml.models import create_model
 
 IMAGE = torch.zeros(1, 4, 8, 8)
@@ -105,7 +106,7 @@ def test_a_grid_is_put(wiring, expected: set[tuple[str, ...]]):
 def test_the_shortcut_that_slices_and_pads_stays_on_the_grid_of_the_block_before_it():
     graph_module = capture(create_model("resnet20-cifar")).graph_module
     assert graph_module is not None
-    fold(graph_module, foldable_pairs(graph_module))
+    fold(graph_module, foldable_pairs(graph_module), scale_behind=scale_channels)
     groups = plan_graph(graph_module, torch.zeros(1, 3, 32, 32), frozenset()).activations
     padded = [group for group in groups if any("pad" in name for name in group)]
     assert len(padded) == 2  # one at the entrance of each later stage
@@ -155,8 +156,20 @@ def test_a_module_called_twice_is_one_weight_and_two_outputs():
         (lambda m, x: x @ x, "matmul", "functional"),
         (lambda m, x: x.matmul(x), "matmul", "functional"),
         (lambda m, x: F.linear(x.mean((2, 3)), m.weight[:, :, 0, 0]), "linear", "functional"),
+        (lambda m, x: m.norm(x), "norm", "BatchNorm2d stays in float"),
+        (lambda m, x: F.gelu(x), "gelu", "gelu stays in float"),
+        (lambda m, x: x.softmax(1), "softmax", "softmax stays in float"),
     ],
-    ids=["transposed convolution", "functional convolution", "operator @", "method matmul", "functional linear"],
+    ids=[
+        "transposed convolution",
+        "functional convolution",
+        "operator @",
+        "method matmul",
+        "functional linear",
+        "a norm that does not fold",
+        "functional GELU",
+        "method softmax",
+    ],
 )
 def test_what_has_no_integer_form_is_listed_with_its_reason(wiring, module: str, reason: str):
     (left,) = plan(wiring).left_alone

@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from tinyml.graph.shared_parameters import parameter_names
+from tinyml.graph.shared_parameters import parameter_names, shared_parameters
 
 
 def names(module: nn.Module, *, every_place: bool) -> list[list[str]]:
@@ -24,3 +24,10 @@ def test_a_layer_in_two_places_counts_once_or_for_each(every_place: bool, expect
 
 def test_the_network_itself_has_names_without_a_path() -> None:
     assert names(nn.Linear(2, 2), every_place=True) == [["weight"], ["bias"]]
+
+
+def test_a_tied_weight_is_shared_under_each_of_its_names_and_a_repeated_module_is_not() -> None:
+    layer = nn.Linear(2, 2)
+    module = nn.Sequential(layer, nn.Linear(2, 2), layer)
+    module[1].weight = layer.weight
+    assert shared_parameters(module) == {"0.weight", "1.weight"}

@@ -50,7 +50,7 @@ def test_an_excluded_layer_is_not_an_integer_layer():
 
 def codes_of_biases(model: nn.Module) -> list[Tensor]:
     return [
-        layer.layer.bias.detach().double() / (float(quantizer.scale) * layer.weight_quantizer.scale.double())
+        layer.layer.bias.detach().double() / (quantizer.scale.item() * layer.weight_quantizer.scale.double())
         for layer in integer_layers(model)
         for quantizer in layer.input_quantizers
     ]
@@ -74,7 +74,7 @@ def test_only_the_channel_whose_bias_does_not_fit_gets_another_scale():
         layer.layer.bias[2] = 1e9
     widen_for_biases(after)
     assert torch.equal(layer.weight_quantizer.scale[:2], before[:2])
-    assert float(layer.weight_quantizer.scale[2]) > float(before[2])
+    assert layer.weight_quantizer.scale[2].item() > before[2].item()
 
 
 def test_a_bias_is_rounded_to_the_grid_of_the_accumulator():
@@ -89,3 +89,24 @@ def test_a_bias_with_two_grids_stays_as_it_is():
     before = after.get_submodule("conv").bias.detach().clone()
     snap_biases(after)
     assert torch.equal(after.get_submodule("conv").bias, before)
+
+
+def test_one_scale_for_a_tensor_is_widened_for_its_largest_bias():
+    after = quantized(nn.Sequential(nn.Conv2d(3, 4, 3)), IMAGE).module
+    (layer,) = integer_layers(after)
+    layer.weight_quantizer.scale = nn.Parameter(torch.tensor(1e-3))
+    with torch.no_grad():
+        layer.layer.bias[2] = 1e9
+    widen_for_biases(after)
+    (codes,) = codes_of_biases(after)
+    assert ACCUMULATOR_MAX * 0.99 <= codes.abs().max().item() <= ACCUMULATOR_MAX
+
+
+def test_a_frozen_layers_bias_stays_as_it_is():
+    after = quantized(nn.Sequential(nn.Conv2d(3, 4, 3)), IMAGE).module
+    (layer,) = integer_layers(after)
+    bias = layer.layer.bias.requires_grad_(False)
+    bias += 0.0123
+    before = bias.clone()
+    snap_biases(after)
+    assert torch.equal(bias, before)

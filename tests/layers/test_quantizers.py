@@ -1,15 +1,18 @@
 import copy
+import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from tinyml.layers.attachment import attachment_faults
 from tinyml.layers.observer import RangeObserver
 from tinyml.layers.quantizers import (
     ActivationQuantizer,
     attach_standalone,
     attach_weight_quantizer,
+    scale_shape,
     weight_quantizers,
 )
 from tinyml.numerics.affine import Grid, dequantize, quantize, signed_grid, unsigned_grid
@@ -20,7 +23,7 @@ INT8 = signed_grid(8, symmetric=True)
 
 def activation_quantizer(grid: Grid, scale: float, zero_point: int) -> ActivationQuantizer:
     quantizer = ActivationQuantizer(grid)
-    quantizer.scale.fill_(scale)
+    quantizer.scale.data.fill_(scale)
     quantizer.zero_point.fill_(zero_point)
     return quantizer
 
@@ -110,10 +113,10 @@ def test_a_copy_of_a_quantized_layer_computes_the_same_and_is_its_own():
     torch.manual_seed(0)
     layer = fitted_layer(nn.Conv2d(3, 4, 3))
     attach_standalone(layer, GRIDS["uint8"])
-    layer.output_quantizer.scale.fill_(0.01)  # fine enough to tell outputs below 1 from zero
+    layer.output_quantizer.scale.data.fill_(0.01)  # fine enough to tell outputs below 1 from zero
     twin, x = copy.deepcopy(layer), torch.rand(1, 3, 5, 5)
     assert torch.equal(twin(x), layer(x))
-    twin.input_quantizer.scale.fill_(100.0)
+    twin.input_quantizer.scale.data.fill_(100.0)
     assert not torch.equal(twin(x), layer(x))
 
 
@@ -122,8 +125,8 @@ def test_a_convolution_alone_is_quantized_before_and_behind():
     with torch.no_grad():
         layer.weight.fill_(1.0)
     attach_standalone(layer, GRIDS["uint8"])
-    layer.input_quantizer.scale.fill_(0.5)
-    layer.output_quantizer.scale.fill_(2.0)
+    layer.input_quantizer.scale.data.fill_(0.5)
+    layer.output_quantizer.scale.data.fill_(2.0)
     with torch.no_grad():
         assert layer(torch.tensor([2.8, -3.0]).reshape(1, 1, 1, 2)).flatten().tolist() == [4.0, 0.0]  # 2.8, 3.0, 4.0
 
@@ -164,3 +167,104 @@ def test_behind_another_parametrization_its_result_is_quantized():
     assert not layer.weight[1].any()
     quantizer.freeze(weight)
     assert torch.equal(quantizer.codes[1], torch.zeros(3, dtype=torch.int8))
+
+
+@pytest.mark.parametrize(
+    ("granularity", "size", "shape"),
+    [
+        ("tensor", 32, ()),
+        ("channel", 32, (6,)),
+        ("group", 18, (6, 2)),
+        ("group", 32, (6, 2)),  # 18 divides 36, and is the largest number up to 32 that does
+        ("group", 100, (6, 1)),
+    ],
+)
+def test_scales_stand_for_a_tensor_its_channels_or_groups(granularity, size: int, shape: tuple[int, ...]):
+    assert scale_shape(torch.empty(6, 4, 3, 3), granularity, size) == shape
+
+
+def test_a_channel_with_no_divisor_near_the_size_of_a_group_is_one_group():
+    assert scale_shape(torch.empty(2, 37), "group", 32) == (2, 1)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
+def test_a_weight_is_rounded_with_the_scale_of_its_part(granularity, symmetric: bool):
+    torch.manual_seed(0)
+    layer, grid = nn.Conv2d(4, 3, 3), signed_grid(4, symmetric=symmetric)
+    nn.init.uniform_(layer.weight, -0.1, 0.4)
+    plain = layer.weight.detach().clone()
+    quantizer = attach_weight_quantizer(layer, grid, granularity=granularity, group_size=12, symmetric=symmetric)
+    quantizer.fit(plain)
+    parts = plain.reshape(max(quantizer.scale.numel(), 1), -1)
+    scale, zeros = quantizer.scale.reshape(-1), quantizer.zeros.reshape(-1)
+    expected = dequantize(quantize(parts, scale, zeros, grid, axis=0), scale, zeros, axis=0).reshape(plain.shape)
+    assert torch.equal(layer.weight, expected)
+    quantizer.freeze(plain)
+    assert torch.equal(quantizer.codes.reshape(parts.shape), quantize(parts, scale, zeros, grid, axis=0).to(torch.int8))
+    assert bool(zeros.any()) is not symmetric
+
+
+def test_few_codes_clip_the_largest_weights():
+    layer = nn.Linear(500, 1)
+    nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    quantizer = attach_weight_quantizer(layer, signed_grid(2, symmetric=True))
+    quantizer.fit(weight_quantizers(layer)[""][1])
+    # A Gaussian on the codes -1, 0, 1 has its least squared error at a step of 1.224 (Max 1960, three levels).
+    assert quantizer.scale.item() == pytest.approx(1.224, abs=0.1)
+
+
+def test_gradients_reach_the_weight_and_the_scale():
+    layer = fitted_layer(nn.Linear(4, 2))
+    layer.weight.sum().backward()
+    chain = layer.parametrizations.weight
+    assert torch.equal(chain.original.grad, (chain.original.abs() < chain[0].scale[:, None] * 127).float())
+    assert bool((chain[0].scale.grad != 0).all())
+
+
+def test_gradients_reach_the_scale_of_an_activation_and_what_is_before_it():
+    quantizer, x = activation_quantizer(GRIDS["uint8"], 0.1, 0), torch.tensor([[-1.0, 3.04, 90.0]], requires_grad=True)
+    quantizer(x).sum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0, 0.0]]
+    assert quantizer.scale.grad.item() == pytest.approx((0 - 0.4 + 255) / math.sqrt(3 * 255), rel=1e-4)
+
+
+def test_a_step_that_threw_a_scale_below_zero_is_taken_back_in_part():
+    layer = fitted_layer(nn.Linear(4, 2))
+    quantizer, weight = weight_quantizers(layer)[""]
+    quantizer.scale.data[0] = -1.0
+    with torch.no_grad():
+        quantizer.after_step(weight, 0.5)
+    assert quantizer.scale[0].item() == pytest.approx(weight[0].abs().mean().item() / 127 / 16)
+    assert attachment_faults(layer) == []
+
+
+@pytest.mark.parametrize(("value", "fault"), [(0.0, "not positive"), (float("nan"), "not positive")])
+def test_a_scale_that_is_not_positive_is_a_fault(value: float, fault: str):
+    layer = fitted_layer(nn.Linear(4, 2))
+    weight_quantizers(layer)[""][0].scale.data[1] = value
+    (found,) = attachment_faults(layer)
+    assert fault in found
+
+
+def test_weights_that_something_else_moves_off_the_grid_are_a_fault():
+    layer = fitted_layer(nn.Linear(4, 2))
+    (quantizer, _), on_grid = weight_quantizers(layer)[""], layer.weight.detach()
+    step = quantizer.scale.detach()[:, None]
+    assert quantizer.fault(on_grid) == ""
+    assert quantizer.fault(on_grid + torch.eye(2, 4) * step / 3) == "2 weights are not on the grid -127..127"
+    assert quantizer.fault(torch.full((2, 4), 128.0) * step) == "8 weights are not on the grid -127..127"
+
+
+def test_a_layer_alone_may_be_called_by_keyword():
+    layer = nn.Linear(2, 2)
+    attach_standalone(layer, GRIDS["uint8"])
+    layer.input_quantizer.scale.data.fill_(0.5)
+    x = torch.tensor([[0.3, 1.9]])
+    assert torch.equal(layer(input=x), layer(x))
+    assert torch.equal(layer(x), nn.functional.linear(torch.tensor([[0.5, 2.0]]), layer.weight, layer.bias))
+
+
+def test_half_precision_values_come_out_as_float32():
+    quantizer = activation_quantizer(GRIDS["uint8"], 0.1, 0)
+    assert quantizer(torch.tensor([20.0], dtype=torch.bfloat16)).dtype is torch.float32

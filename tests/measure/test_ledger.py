@@ -5,26 +5,26 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tinyml.export.storage import leave_out_zeros
+from tinyml.export.storage import pack_weights
 from tinyml.measure.ledger import bytes_by_kind, loaded_bytes
 from tinyml.measure.network import read_network
 from tinyml.measure.size import size_bytes
 
 WEIGHT = np.zeros((64, 64), np.float32)
-WEIGHT[:, :10] = 1  # 640 of 4,096
+WEIGHT[:, :10] = np.random.default_rng(0).uniform(1, 2, (64, 10))  # 640 of 4,096
 
 
 def product(save_graph, **constants):
     shapes = {"inputs": {"input": ["batch", 64]}, "outputs": {"output": ["batch", 64]}}
     nodes = [helper.make_node("MatMul", ["input", "w"], ["y"]), helper.make_node("Add", ["y", "b"], ["output"])]
-    return save_graph(nodes, constants={"w": WEIGHT, "b": np.zeros(64, np.float32), **constants}, **shapes)
+    return save_graph(nodes, constants={"w": WEIGHT, "b": np.arange(64, dtype=np.float32), **constants}, **shapes)
 
 
 @pytest.fixture
 def sparse(save_graph):
     path = product(save_graph)
     model = onnx.load(path)
-    leave_out_zeros(model, "float16")
+    pack_weights(model, "float16")
     onnx.save(model, path)
     return path
 
@@ -38,10 +38,42 @@ def test_dense_tensors_count_by_their_type(save_graph):
 
 def test_masks_and_nonzeros_are_kinds_of_their_own(sparse):
     ledger = bytes_by_kind(read_network(sparse), sparse.stat().st_size)
-    assert ledger["bit masks"] == 4096 // 8 + 8  # and the eight powers of two that take a mask apart
+    assert ledger["bit masks"] == 4096 // 8
     assert ledger["non-zero weights"] == (640 + 1) * 2
     assert ledger["float32 tensors"] == 64 * 4
     assert sum(ledger.values()) == sparse.stat().st_size
+
+
+def packed(path):
+    model = onnx.load(path)
+    pack_weights(model)
+    onnx.save(model, path)
+    return path
+
+
+def test_indices_and_codebooks_are_kinds_of_their_own(save_graph):
+    path = packed(product(save_graph, w=np.resize(np.float32([1, 2, 5, 9]), (64, 64))))
+    ledger = bytes_by_kind(read_network(path), path.stat().st_size)
+    assert (ledger["indices"], ledger["codebooks"]) == (4096 // 4, 4 * 4)
+    assert sum(ledger.values()) == path.stat().st_size
+
+
+def test_integers_in_fewer_bits_are_a_kind_with_their_table(save_graph):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["d"]),
+        helper.make_node("MatMul", ["input", "d"], ["output"]),
+    ]
+    constants = {"w": np.resize(np.arange(-7, 8, dtype=np.int8), (64, 64)), "s": np.float32(1)}
+    shapes = {"inputs": {"input": ["batch", 64]}, "outputs": {"output": ["batch", 64]}}
+    path = packed(save_graph(nodes, constants=constants, **shapes))
+    ledger = bytes_by_kind(read_network(path), path.stat().st_size)
+    assert (ledger["packed integers"], ledger["scales and zero points"]) == (4096 // 2 + 15, 4)
+
+
+def test_a_loaded_file_holds_what_indices_stand_for(save_graph):
+    path = packed(product(save_graph, w=np.resize(np.float32([1, 2, 5, 9]), (64, 64))))
+    held = loaded_bytes(read_network(path))
+    assert (held.value, held.not_counted) == ((4096 + 64) * 4, ())
 
 
 def test_the_size_tells_its_kinds(sparse):

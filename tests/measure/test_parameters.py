@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tinyml.export.storage import leave_out_zeros
+from tinyml.export.storage import pack_weights
 from tinyml.measure.network import read_network
 from tinyml.measure.parameters import count_parameters, parameters, parameters_nonzero
 
@@ -110,7 +110,7 @@ def test_a_weight_without_its_zeros_counts_as_the_weight(save_graph):
         inputs={"input": [1, 64]}, outputs={"output": [1, 64]}, constants={"w": weight},
     )  # fmt: skip
     model = onnx.load(path)
-    leave_out_zeros(model)
+    pack_weights(model)
     onnx.save(model, path)
     assert "w" not in [item.name for item in model.graph.initializer]
     assert count_parameters(read_network(path)) == {"w": (64 * 64, 64)}

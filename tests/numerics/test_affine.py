@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -63,6 +64,30 @@ def test_parameters_cover_the_range_and_zero(low: float, high: float, scale: flo
     found_scale, found_zero = affine_parameters(scalar(low), scalar(high), unsigned_grid(8))
     assert float(found_scale) == pytest.approx(scale, rel=1e-6)
     assert int(found_zero) == zero_point
+
+
+every_grid = st.builds(
+    lambda bits, signed, symmetric: signed_grid(bits, symmetric=symmetric) if signed else unsigned_grid(bits),
+    st.integers(2, 8),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(grid=every_grid, low=st.floats(-1000, -0.125, width=32), high=st.floats(0.125, 1000, width=32))
+def test_scale_and_zero_point_are_those_of_the_formula_at_every_width(grid: Grid, low: float, high: float):
+    scale, zero_point = affine_parameters(scalar(low), scalar(high), grid)
+    assert float(scale) == pytest.approx((high - low) / (grid.q_max - grid.q_min), rel=2**-23)
+    exact = round(grid.q_min - Fraction(low) / Fraction(float(scale)))
+    assert int(zero_point) == max(grid.q_min, min(grid.q_max, exact))
+
+
+@given(grid=every_grid, sixteenths=st.lists(st.integers(-9000, 9000), min_size=1, max_size=20), data=st.data())
+def test_codes_are_those_of_fractions_at_every_width(grid: Grid, sixteenths: list[int], data: st.DataObject):
+    """A scale of 1/4 is exact in float32, so that ties are ties."""
+    zero = data.draw(st.integers(grid.q_min, grid.q_max))
+    expected = [max(grid.q_min, min(grid.q_max, round(Fraction(k, 4)) + zero)) for k in sixteenths]
+    assert quantize(torch.tensor(sixteenths) / 16, scalar(0.25), zero_at(zero), grid).tolist() == expected
 
 
 @grids

@@ -1,11 +1,11 @@
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyml.numerics.saturation import largest_pair_sum, saturation_error
+from tinyml.numerics.saturation import convolution_saturation, largest_pair_sum, saturation_error
 
 
 def saturated_dot(x: list[int], w: list[int]) -> int:
@@ -76,3 +76,25 @@ def test_the_largest_pair_is_found_for_each_output_channel_of_a_convolution():
     weights = torch.zeros(2, 3, 2, 2, dtype=torch.int8)
     weights[1, 0, 0, 0], weights[1, 2, 1, 1] = -70, 60
     assert largest_pair_sum(weights).tolist() == [0, 130]
+
+
+def test_a_convolution_reduces_its_channels_first_and_pads_with_the_zero_point():
+    """Three places, two channels, a kernel of two places: the pairs are the channels of one place."""
+    unsigned = torch.tensor([[[200, 255, 7], [255, 100, 250]]])
+    codes = torch.tensor([[[127, -128], [127, -100]]], dtype=torch.int8)
+    found = convolution_saturation(unsigned, codes, zero=255, stride=(1,), padding=(1, 0), dilation=(1,), groups=1)
+    places = [(255, 255), (200, 255), (255, 100), (7, 250)]
+    rows = [[*left, *right] for left, right in pairwise(places)]
+    w = [127, 127, -128, -100]
+    assert found.tolist() == [[[saturated_dot(row, w) - exact_dot(row, w) for row in rows]]]
+
+
+def test_groups_saturate_apart():
+    unsigned = torch.randint(0, 256, (2, 4, 5, 5), generator=torch.Generator().manual_seed(0))
+    codes = torch.randint(-128, 128, (6, 2, 3, 3), generator=torch.Generator().manual_seed(1)).to(torch.int8)
+    settings = {"zero": 3, "stride": (2, 1), "padding": (1, 0, 2, 1), "dilation": (1, 1)}
+    together = convolution_saturation(unsigned, codes, groups=2, **settings)
+    halves = zip(unsigned.chunk(2, dim=1), codes.chunk(2), strict=True)
+    apart = torch.cat([convolution_saturation(x, w, groups=1, **settings) for x, w in halves], dim=1)
+    assert torch.equal(together, apart)
+    assert together.abs().sum() > 0

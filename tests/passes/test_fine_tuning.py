@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from random_task import quantized, random_context, random_task, uncompressed
+from random_task import random_context, random_task, uncompressed
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -292,9 +292,3 @@ def test_without_epochs_the_size_of_a_batch_does_not_matter_and_nothing_can_be_d
     FineTuning(epochs=0, batchnorm_images=8, batch_size=1000).requires(student(), noise())
     with pytest.raises(Refused, match="distill needs epochs"):
         FineTuning(epochs=0, batchnorm_images=8, distill=True).requires(student(), noise())
-
-
-def test_a_quantized_model_is_refused() -> None:
-    model = quantized(lenet(), DIGITS, factory="lenet-digits")
-    with pytest.raises(Refused, match="put fine_tuning before"):
-        FineTuning().requires(model, noise())

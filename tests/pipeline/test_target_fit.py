@@ -13,8 +13,8 @@ from tinyml.pipeline.target_fit import check_target
 from tinyml.target import TARGETS, load_target
 
 
-def quantized(*, signed: bool, zero_point: int = 0) -> nn.Module:
-    quantizer = ActivationQuantizer(signed_grid(8, symmetric=False) if signed else unsigned_grid(8))
+def quantized(*, signed: bool, zero_point: int = 0, bits: int = 8) -> nn.Module:
+    quantizer = ActivationQuantizer(signed_grid(bits, symmetric=False) if signed else unsigned_grid(bits))
     quantizer.zero_point.fill_(zero_point)
     return nn.Sequential(quantizer)
 
@@ -46,6 +46,9 @@ def test_the_integers_of_the_target_suit_it(model: nn.Module, target: str) -> No
         pytest.param(quantized(signed=True), "x86-avx2", "are int8, and .* wants uint8", id="signed on x86"),
         pytest.param(
             quantized(signed=True, zero_point=1), "tensorrt", "wants symmetric ones", id="zero points on TensorRT"
+        ),
+        pytest.param(
+            quantized(signed=True, bits=6), "tensorrt", "have 6 bits, and .* has not", id="6 bits on TensorRT"
         ),
         pytest.param(quantized(signed=False), "cuda", "has no integer kernels", id="integers on CUDA"),
     ],

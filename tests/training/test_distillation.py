@@ -12,6 +12,7 @@ from tinyml.data import Task
 from tinyml.errors import ModelError, UsageError
 from tinyml.training import (
     DivergenceError,
+    ExitLoss,
     Objective,
     OutputObjective,
     TrainingSettings,
@@ -249,3 +250,27 @@ def test_a_users_loss_of_the_outputs_can_be_joined() -> None:
     student, teacher = network(), network(seed=1)
     zero: Objective = OutputObjective(lambda outputs, _, __: outputs.sum() * 0)
     assert loss_of(student, teacher, hard=zero, weight=0.0) == 0.0
+
+
+class Exits(nn.Module):
+    """Two networks, the first an exit of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late = network(seed=3), network(seed=4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.early(x), self.late(x)
+
+
+def test_every_exit_learns_from_the_teacher_and_none_from_the_last() -> None:
+    student, teacher = Exits().eval(), network(6, seed=1)
+    hard = OutputObjective(HARD.loss, ExitLoss(weights=(3.0, 1.0), share=0.5, temperature=9.0))
+    expected = 3 * loss_of(student.early, teacher) + loss_of(student.late, teacher)
+    assert loss_of(student, teacher, hard=hard) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_teacher_is_compared_with_the_students_last_exit(task: Task) -> None:
+    check_teacher(Exits(), network(), task)
+    with pytest.raises(ModelError, match="choose one without exits"):
+        check_teacher(network(), Exits(), task)

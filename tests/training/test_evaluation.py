@@ -66,3 +66,45 @@ def test_a_model_for_other_inputs_is_refused_with_the_shape(task: Task) -> None:
 def test_a_model_that_gives_no_logits_is_refused(task: Task) -> None:
     with pytest.raises(ModelError, match=r"shape \(N, 1, 4, 4\)"):
         check_fit(nn.ReLU(), task)
+
+
+class _Exits(nn.Module):
+    """Exits with the rules of several limits."""
+
+    def __init__(self, *limits: float) -> None:
+        super().__init__()
+        self.exits = nn.ModuleList(_Brightness(limit) for limit in limits)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(each(x) for each in self.exits)
+
+
+def test_the_score_of_a_network_with_exits_is_the_mean_over_them(task: Task) -> None:
+    found = evaluate(_Exits(0.0, 100.0, 100.0), task, task.test, batch_size=5)
+    assert found.by_exit == (1.0, 0.5, 0.5)
+    assert found.score == pytest.approx(2 / 3)
+
+
+def test_a_network_without_exits_has_one_score(task: Task) -> None:
+    found = evaluate(_Brightness(0.0), task, task.test)
+    assert found.by_exit == (found.score,)
+
+
+def test_an_exit_that_is_not_finite_is_counted(task: Task) -> None:
+    with pytest.raises(NonFiniteError, match="32 of 32 examples"):
+        evaluate(_Exits(np.nan, 0.0), task, task.test)
+
+
+def test_every_exit_must_give_the_tasks_classes(task: Task) -> None:
+    check_fit(_Exits(0.0, 0.0), task)
+    with pytest.raises(ModelError, match="the model gives a tuple"):
+        check_fit(_Exits(0.0), task)
+    other = _Exits(0.0, 0.0)
+    other.exits[0] = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(ModelError, match="The model has 3 outputs"):
+        check_fit(other, task)
+
+
+def test_a_reconstruction_has_no_exits(task: Task) -> None:
+    with pytest.raises(ModelError, match="the model gives a tuple for the inputs of 'dark-or-bright', not a tensor"):
+        check_fit(_Exits(0.0, 0.0), replace(task, kind="reconstruction", train=None, classes=("normal", "odd")))

@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from exit_networks import with_exits
 from torch import Tensor, nn
 
 from tinyml.data import Task
 from tinyml.errors import UsageError
-from tinyml.training import TrainingSettings, frozen, train
+from tinyml.training import TrainingSettings, frozen, heads_alone, train
 from tinyml.training.freezing import train_mode
 from tinyml.training.weights import copy_out
 
@@ -95,3 +96,41 @@ def test_what_is_frozen_keeps_its_bytes_in_training(
     after = copy_out(module)
     same = {name for name in before if before[name].numpy().tobytes() == after[name].numpy().tobytes()}
     assert same == {name for name in before if name.startswith("block.")}
+
+
+def exits() -> nn.Module:
+    """A network with a convolutional exit, and with a norm and a dropout in front of it that have no parameters."""
+    backbone = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4, affine=False), nn.ReLU(), nn.Dropout(0.5),
+        nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2),
+    )  # fmt: skip
+    return with_exits(backbone, (1, 4, 4), head="conv", classes=2)
+
+
+def test_heads_alone_require_a_gradient() -> None:
+    module = exits()
+    with heads_alone(module):
+        assert held(module) == {f"{i}.{kind}" for i in (0, 4, 7) for kind in ("weight", "bias")}
+    assert held(module) == set()
+
+
+def test_heads_alone_are_in_training_mode() -> None:
+    module = exits()
+    with heads_alone(module):
+        train_mode(module)
+    assert {name.partition(".")[0] for name, part in module.named_modules() if part.training} == {"exit_heads"}
+
+
+def test_in_front_of_the_heads_all_keeps_its_bytes(task: Task, settings: TrainingSettings) -> None:
+    module = exits()
+    before = copy_out(module)
+    with heads_alone(module):
+        train(module, task, settings)
+    after = copy_out(module)
+    same = {name for name in before if before[name].numpy().tobytes() == after[name].numpy().tobytes()}
+    assert same == {name for name in before if not name.startswith("exit_heads.")}
+
+
+def test_without_exits_there_are_no_heads_to_train() -> None:
+    with pytest.raises(UsageError, match="no exits whose heads"), heads_alone(Twice()):
+        pass

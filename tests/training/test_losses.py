@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tinyml.training.losses import (
+    ExitLoss,
+    OutputObjective,
     attention_error,
     cross_entropy,
     distillation,
@@ -81,3 +83,42 @@ def test_half_precision_outputs_are_compared_in_float32() -> None:
 class _Doubled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x
+
+
+FIRST, SECOND, LAST = torch.zeros(1, 2), LOGITS, 2 * LOGITS
+
+
+def sums(outputs: Tensor) -> Tensor:
+    return outputs.sum()
+
+
+def test_the_losses_of_exits_are_added_with_their_weights() -> None:
+    found = ExitLoss(weights=(1.0, 10.0, 100.0)).total((FIRST, SECOND, LAST), sums)
+    assert found.item() == pytest.approx(210 * math.log(3), rel=1e-6)
+
+
+def test_without_weights_every_exit_counts_one() -> None:
+    found = OutputObjective(lambda outputs, _, __: outputs.sum())(_Three(), LOGITS, torch.zeros(1))
+    assert found.item() == pytest.approx(3 * math.log(3), rel=1e-6)
+
+
+def test_an_exit_learns_its_share_from_the_softened_last_one() -> None:
+    exits = ExitLoss(weights=(2.0, 1.0), share=0.25, temperature=2.0)
+    expected = 2 * (0.75 * 0 + 0.25 * distillation(FIRST, LAST, temperature=2.0)) + LAST.sum()
+    assert exits.total((FIRST, LAST), sums).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_last_exit_learns_nothing_from_the_others() -> None:
+    last = LAST.clone().requires_grad_()
+    total = ExitLoss(share=1.0, temperature=2.0).total((FIRST, last), lambda outputs: outputs.sum() * 0)
+    (gradient,) = torch.autograd.grad(total, last)
+    assert gradient.abs().max().item() == 0.0
+
+
+def test_a_network_without_exits_has_the_loss_alone_whatever_the_weights() -> None:
+    assert ExitLoss(weights=(7.0,), share=0.5).total(LAST, sums) == LAST.sum()
+
+
+class _Three(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return 0 * x, x, 2 * x

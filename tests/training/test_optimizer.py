@@ -4,6 +4,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tinyml.errors import UsageError
+from tinyml.layers.quantizers import attach_weight_quantizer
+from tinyml.numerics.affine import signed_grid
 from tinyml.training import TrainingSettings
 from tinyml.training.optimizer import is_decayed, make_optimizer
 
@@ -34,6 +36,17 @@ def test_the_optimizer_has_a_group_with_decay_and_one_without(name: str) -> None
         (0.1, [(2, 3)]),
         (0.0, [(2,)]),
     ]
+
+
+def test_adamw_moves_the_scale_of_a_quantizer_by_a_share_of_it() -> None:
+    layer = nn.Linear(3, 2)
+    scale = attach_weight_quantizer(layer, signed_grid(8, symmetric=True)).get_parameter("scale")
+    nn.init.constant_(scale, 0.25)
+    optimizer = make_optimizer(layer, TrainingSettings(optimizer="adamw", learning_rate=0.01))
+    scale.grad = torch.tensor([1e-5, 1e5])
+    optimizer.step()
+    assert scale.tolist() == pytest.approx([0.25 * 0.99] * 2, rel=1e-4)  # Adam's epsilon of 1e-8 beside 1e-5
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1, 1]
 
 
 def test_one_step_of_sgd_is_the_closed_form() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tinyml.export.storage import leave_out_zeros
+from tinyml.export.storage import pack_weights
 from tinyml.verification.portability import is_quantized, pair_sums, portability_check
 
 # (C_out, C_in): the two largest magnitudes of the first channel are a and b, of the second 3 and 2.
@@ -98,6 +98,18 @@ def test_weights_that_are_stored_without_their_zeros_are_seen(quantized_graph) -
     values = np.zeros((64, 64), np.int8)
     values[0, :2] = 100
     found = quantized_graph("MatMul", values.T)
-    leave_out_zeros(found)
+    pack_weights(found)
     assert "w" not in [item.name for item in found.graph.initializer]
     assert [pair.largest for pair in pair_sums(found.graph)] == [200]
+
+
+def test_layers_inside_the_branches_of_an_if_are_bounded_too(quantized_graph) -> None:
+    inner = quantized_graph("MatMul", np.array([[100], [100]])).graph
+    branch = onnx.helper.make_graph(inner.node, "branch", [], inner.output, inner.initializer)
+    outer = onnx.helper.make_graph(
+        [onnx.helper.make_node("If", ["condition"], ["output"], then_branch=branch, else_branch=branch)],
+        "graph",
+        [onnx.helper.make_tensor_value_info("condition", onnx.TensorProto.BOOL, [])],
+        list(inner.output),
+    )
+    assert [pair.largest for pair in pair_sums(outer)] == [200, 200]

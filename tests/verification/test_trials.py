@@ -61,9 +61,9 @@ def quantized(
     model = QuantizeWeights(modules=("0",), q_min=-127, q_max=127).apply(model)
     for module in model.modules():
         if isinstance(module, WeightQuantizer):
-            module.scale.fill_(SCALE_W)
+            module.scale.data.fill_(SCALE_W)
         if isinstance(module, ActivationQuantizer):
-            module.scale.fill_(SCALE_X)
+            module.scale.data.fill_(SCALE_X)
             module.zero_point.fill_(zero)
     return model.eval()
 

@@ -34,7 +34,7 @@ class LayerFacts:
         distinct: number of different values, before the scales of a quantized layer.
         lowest, highest, mean, deviation: of the finite values; 0 where there are none.
         not_finite: how many are NaN or infinite.
-        stored: type in which they are stored: "float32", "int8".
+        stored: how they are stored: "float32", "int8", "4-bit codebook".
         size_bytes: of all that they are computed from.
     """
 
@@ -170,6 +170,6 @@ def _facts(layer: LayerWeights) -> LayerFacts:
         mean=float(numbers.mean()),
         deviation=float(numbers.std()),
         not_finite=values.size - finite.size,
-        stored=str(layer.stored.dtype),
+        stored=layer.form,
         size_bytes=layer.size_bytes,
     )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final, final
 
 import numpy as np
+from onnx import helper
 from onnx.onnx_ml_pb2 import NodeProto
 
-from tinyml.graph.onnx_constants import MASK_SUFFIX, NONZEROS_SUFFIX
+from tinyml.graph.packed_weights import CODEBOOK_SUFFIX, INDICES_SUFFIX, MASK_SUFFIX, NONZEROS_SUFFIX
 from tinyml.measure.network import Network, read_network
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class LayerWeights:
         operator: the operator that uses them: "Conv".
         nodes: names of the nodes that use them, one for each call of the layer; the first output's where one has none.
         values: as the arithmetic sees them, float32, any shape.
-        stored: as they lie in the file: int8 codes, indices of a codebook, or the floats themselves.
+        stored: as the arithmetic of scales finds them: int8 codes, centroids, or the floats themselves.
+        packed: how the file stores them in fewer bytes: "4-bit codebook"; "" where it stores them as they are.
         size_bytes: of all tensors in the file that the values are computed from: codes, scales, codebooks, masks.
     """
 
@@ -42,7 +44,13 @@ class LayerWeights:
     nodes: tuple[str, ...] = ()
     values: np.ndarray
     stored: np.ndarray
+    packed: str = ""
     size_bytes: int = 0
+
+    @property
+    def form(self) -> str:
+        """How the file stores the weights: "4-bit codebook", "bit mask + float16", "int8"."""
+        return self.packed or str(self.stored.dtype)
 
 
 def weights_of(path: Path, input_shape: tuple[int, ...] = ()) -> dict[str, LayerWeights]:
@@ -76,16 +84,35 @@ def weights_of(path: Path, input_shape: tuple[int, ...] = ()) -> dict[str, Layer
             nodes=tuple(user.name or user.output[0] for user in nodes),
             values=values,
             stored=network.value(source),
+            packed=_packed(network, source),
             size_bytes=sum(_stored_bytes(network, each) for each in network.sources(weight)),
         )
     return layers
 
 
 def _stored_bytes(network: Network, source: str) -> int:
-    """Return the bytes of a stored tensor; of one without its zeros those of the mask and the values."""
-    parts = [f"{source}{MASK_SUFFIX}", f"{source}{NONZEROS_SUFFIX}"]
-    stored = parts if network.constants.without_zeros(source) else [source]
-    return sum(network.types[name].size_bytes for name in stored)
+    """Return the bytes of a stored tensor; of a packed one those of its parts."""
+    return sum(network.types[name].size_bytes for name in network.constants.parts(source) or (source,))
+
+
+def _packed(network: Network, source: str) -> str:
+    """Return how a weight was packed, in words; "" for one that was not."""
+    parts = {part.removeprefix(source): network.types[part] for part in network.constants.parts(source)}
+    words = ["bit mask"] if MASK_SUFFIX in parts else []
+    if NONZEROS_SUFFIX in parts:
+        words.append(helper.tensor_dtype_to_np_dtype(parts[NONZEROS_SUFFIX].element_type).name)
+    if CODEBOOK_SUFFIX in parts:
+        entries = parts[CODEBOOK_SUFFIX].shape[-1] - len(words)  # the last one behind a mask is a zero
+        integers = f" of {network.value(source).dtype}" if network.value(source).dtype.kind in "iu" else ""
+        words.append(f"{_bits(entries)}-bit codebook{integers}")
+    elif INDICES_SUFFIX in parts:
+        words.append(f"{_bits(int(np.ptp(network.value(source).astype(np.int64))) + 1)}-bit integers")
+    return " + ".join(words)
+
+
+def _bits(count: int) -> int:
+    """Return the bits that tell so many things apart."""
+    return max(1, (count - 1).bit_length())
 
 
 def _users(network: Network) -> dict[str, list[NodeProto]]:

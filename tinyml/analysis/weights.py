@@ -24,7 +24,7 @@ class WeightHistogram:
         weights: number of weights in the layer.
         zeros: share of them that is exactly zero, 0-1.
         distinct: number of different values, before the scales of a quantized layer: with int8 at most 256.
-        stored: their type in the file, such as "float32" or "int8"; "" where the file has no such layer.
+        stored: their form in the file, such as "float32" or "4-bit codebook"; "" where the file has no such layer.
     """
 
     counts: tuple[int, ...] = ()
@@ -99,5 +99,5 @@ def _histogram(layer: LayerWeights, edges: np.ndarray) -> WeightHistogram:
         weights=values.size,
         zeros=float(np.mean(values == 0)) if values.size else 0.0,
         distinct=min(int(np.unique(side).size) for side in (layer.stored, values)),
-        stored=str(layer.stored.dtype),
+        stored=layer.form,
     )

@@ -5,18 +5,18 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import onnx
 import torch
-from onnxscript import opset19
 from torch import Tensor, nn
 
 from tinyml.errors import TinymlError
 from tinyml.export.pixels import PixelInput, PixelNormalization
 from tinyml.export.rewrites import rewrite
-from tinyml.export.storage import Nonzeros, leave_out_zeros
+from tinyml.export.storage import Nonzeros, pack_weights
+from tinyml.export.translations import translations
+from tinyml.layers.codebook import freeze_codebooks
 from tinyml.layers.mask import bake_masks
 from tinyml.layers.quantizers import weight_quantizers
 from tinyml.target import Target
@@ -34,14 +34,16 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Return the model as it ships: `input` (N, *input_shape) float32 with N dynamic, `output` as the module gives it.
 
-    With `pixels` the graph takes `input` uint8 (N, H, W, C) and normalises it itself. `nonzeros` says how weights with
-    many zeros are stored, see `tinyml.export.storage`.
+    The outputs of a network with exits are `output_0` to `output_n`, the last that of the whole network.
+    With `pixels` the graph takes `input` uint8 (N, H, W, C) and normalises it itself. `nonzeros` says how weights
+    are stored, see `tinyml.export.storage`.
 
     Raises:
         TinymlError: torch's exporter cannot lower the model.
     """
     shipped = copy.deepcopy(module).cpu().eval()
     bake_masks(shipped)
+    freeze_codebooks(shipped)
     for quantizer, weight in weight_quantizers(shipped).values():
         quantizer.freeze(weight)
     example = torch.zeros(2, *input_shape)
@@ -51,7 +53,7 @@ def to_onnx(
     model = _export(shipped, example, opset=target.opset)
     biases = target.integer.biases if target.integer is not None else "int32"
     rewrite(model, ir_version=target.ir_version, integer_biases=biases == "int32")
-    leave_out_zeros(model, nonzeros)
+    pack_weights(model, nonzeros)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker's errors share no base class
@@ -59,20 +61,7 @@ def to_onnx(
     return model
 
 
-def _quantize_dequantize(x: Any, scale: Any, zero_point: Any) -> Any:
-    codes = opset19.QuantizeLinear(x, scale, zero_point)
-    return opset19.DequantizeLinear(codes, scale, zero_point)
-
-
-def _dequantize_weight(codes: Any, scale: Any, axis: int) -> Any:
-    return opset19.DequantizeLinear(codes, scale, axis=axis)
-
-
 def _export(module: nn.Module, example: Tensor, *, opset: int) -> onnx.ModelProto:
-    translations: dict[Callable[..., Any], Callable[..., Any]] = {
-        torch.ops.tinyml.quantize_dequantize.default: _quantize_dequantize,
-        torch.ops.tinyml.dequantize_weight.default: _dequantize_weight,
-    }
     with torch.inference_mode(False), torch.no_grad(), _quiet():
         try:
             program = torch.onnx.export(
@@ -82,8 +71,8 @@ def _export(module: nn.Module, example: Tensor, *, opset: int) -> onnx.ModelProt
                 opset_version=opset,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
-                custom_translation_table=translations,
+                output_names=_output_names(module, example),
+                custom_translation_table=translations(),
                 external_data=False,
                 verbose=False,
             )
@@ -98,6 +87,12 @@ def _export(module: nn.Module, example: Tensor, *, opset: int) -> onnx.ModelProt
             f"the exporter made opset {found} where the target wants {opset}; choose a target with another opset"
         )
     return model
+
+
+def _output_names(module: nn.Module, example: Tensor) -> list[str]:
+    """Return `output`; or `output_0`, `output_1`, ... for a network with exits, which returns a tuple."""
+    given = module(example)
+    return [OUTPUT] if isinstance(given, Tensor) else [f"{OUTPUT}_{index}" for index in range(len(given))]
 
 
 def _cause(error: BaseException) -> str:

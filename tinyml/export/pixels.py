@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tinyml.graph.network_outputs import Outputs
+
 
 @dataclass(frozen=True, kw_only=True)
 class PixelNormalization:
@@ -27,9 +29,9 @@ class PixelInput(nn.Module):
         self.register_buffer("factor", (1.0 / (255.0 * std)).float())
         self.register_buffer("offset", (-mean / std).float())
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the network's output for pixels (N, H, W, C) uint8."""
+    def forward(self, pixels: Tensor) -> Outputs:
+        """Return the network's output, or those of its exits, for pixels (N, H, W, C) uint8."""
         normalised = pixels.to(torch.float32) * self.factor + self.offset
         # Without contiguous() the exporter bakes the permuted strides into a gather behind the network's flatten.
-        output: Tensor = self.wrapped_network(normalised.permute(0, 3, 1, 2).contiguous())
+        output: Outputs = self.wrapped_network(normalised.permute(0, 3, 1, 2).contiguous())
         return output

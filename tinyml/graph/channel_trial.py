@@ -27,6 +27,7 @@ from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.channel_masking import AttentionWidths, RemainingChannels
 from tinyml.graph.channel_probe import probed_index
 from tinyml.graph.channel_surgery import Cut, permuted_tensors, without_channels
+from tinyml.graph.network_outputs import outputs_of
 
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest output; rounding of float32 in another order stays well below."""
@@ -58,7 +59,7 @@ class Trial:
         """Copy the model, with random weights and inputs by the seed.
 
         Raises:
-            TypeError: The model returns something else than one tensor.
+            TypeError: The model returns something else than one tensor, or one for each of its exits.
             Exception: whatever its forward raises.
         """
         self._generator = torch.Generator().manual_seed(seed)
@@ -67,10 +68,7 @@ class Trial:
         _randomize(self._model, self._generator)
         _settle(self._model, self._inputs)
         self._tensors = self._model.state_dict()
-        outputs = _run(self._model, self._inputs[:2])
-        if not isinstance(outputs, Tensor):
-            raise TypeError(f"it returns a {type(outputs).__name__}, not one tensor")
-        self._outputs = outputs
+        self._outputs = _run(self._model, self._inputs[:2])
 
     def of(self, groups: Sequence[ChannelGroup]) -> Verdict:
         """Return the verdict on cutting any channels of these groups together."""
@@ -116,7 +114,7 @@ class Trial:
         masked = {**self._tensors, **_zeroed(self._tensors, cuts)}
         with RemainingChannels(_remaining(masked, cuts), widths.seen):
             expected = _run(lambda x: functional_call(self._model, masked, (x,)), inputs)
-        if not isinstance(outputs, Tensor) or outputs.shape != expected.shape:
+        if outputs.shape != expected.shape:
             return Verdict(step=2, reason="its channels are outputs of the network")
         if not self._same(outputs, expected):
             return Verdict(
@@ -124,7 +122,7 @@ class Trial:
             )
         return Verdict(step=4)
 
-    def _same(self, outputs: Any, expected: Tensor) -> bool:
+    def _same(self, outputs: Tensor, expected: Tensor) -> bool:
         """Return whether two outputs agree; NaN never does."""
         if outputs.shape != expected.shape:
             return False
@@ -132,8 +130,10 @@ class Trial:
 
 
 @torch.no_grad()
-def _run(model: Callable[[Tensor], Any], inputs: Tensor) -> Any:
-    return model(inputs)
+def _run(model: Callable[[Tensor], Any], inputs: Tensor) -> Tensor:
+    """Return the outputs (N, ...), those of exits side by side as (N, all of them)."""
+    outputs = outputs_of(model(inputs))
+    return outputs[0] if len(outputs) == 1 else torch.cat([each.flatten(1) for each in outputs], dim=1)
 
 
 @torch.no_grad()

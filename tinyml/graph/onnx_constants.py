@@ -1,8 +1,8 @@
 """The constants of an ONNX graph with their values, in whatever form the file stores them.
 
-A constant is an initializer, or what operators make of initializers alone: integers behind DequantizeLinear, indices
-into a codebook, the bit mask and the non-zero values that `tinyml.export.storage` writes. Whoever reads weights out of
-a file reads them here.
+A constant is an initializer, or what operators make of initializers alone: integers behind DequantizeLinear, and the
+bit masks, indices and codebooks that `tinyml.export.storage` writes. Whoever reads weights out of a file reads them
+here.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,8 @@ from onnx.reference import ReferenceEvaluator
 
 from tinyml.graph.dequantized import dequantized
 from tinyml.graph.onnx_graphs import subgraphs
+from tinyml.graph.packed_weights import INDICES_SUFFIX, NONZEROS_SUFFIX, SUFFIXES
 
-MASK_SUFFIX: Final = "_mask"
-"""Behind the name of a weight: one bit an element, packed in uint8."""
-NONZEROS_SUFFIX: Final = "_nonzeros"
-"""Behind the name of a weight: a zero, then the elements whose bit is set."""
 _LOWEST_OPSET: Final = 19  # of a right DequantizeLinear in onnx.reference
 
 
@@ -53,17 +50,20 @@ class Constants:
             )
         return self._constant[name]
 
-    def without_zeros(self, name: str) -> bool:
-        """Return whether a tensor is one that `tinyml.export.storage` stored as a bit mask and its non-zero values."""
-        return name in self._producers and f"{name}{NONZEROS_SUFFIX}" in self._initializers
+    def parts(self, name: str) -> tuple[str, ...]:
+        """Return the tensors that `tinyml.export.storage` stores of a packed weight; none for any other tensor."""
+        if name not in self._producers:
+            return ()
+        found = tuple(f"{name}{suffix}" for suffix in SUFFIXES if f"{name}{suffix}" in self._initializers)
+        return found if any(part.endswith((NONZEROS_SUFFIX, INDICES_SUFFIX)) for part in found) else ()
 
     def sources(self, name: str) -> tuple[str, ...]:
         """Return the stored tensors that a constant is computed from, each once.
 
-        They are initializers, Constant nodes, and tensors stored without their zeros, which count as one.
+        They are initializers, Constant nodes, and packed weights, which count as one.
         """
         node = self._producers.get(name)
-        if node is None or not any(node.input) or self.without_zeros(name):
+        if node is None or not any(node.input) or self.parts(name):
             return (name,)
         return tuple(dict.fromkeys(source for entry in node.input if entry for source in self.sources(entry)))
 

@@ -5,18 +5,21 @@ result of arithmetic that runs in integers. Between a layer and its ReLU there i
 ReLU clamps. Both inputs and the output of a residual add are on a grid. Reshapes, slices, zero padding and max pools
 share their input's grid. An add with an operand that nothing else needs on a grid (the residual stream of a
 transformer) stays in float. A linear layer whose result only float operations read gives it in float; so the logits
-are never rounded.
+are never rounded. What no integer kernel takes (norms, softmax, GELU, products of two values) stays in float and is
+listed.
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
 from tinyml.graph.capture import LeftAlone, modules_called, propagate_shapes
+from tinyml.graph.layer_types import ChannelNorm, LastNorm
 from tinyml.graph.operations import WEIGHTED, WITHOUT_INTEGER_KERNEL, Operation, is_tensor, operation, tensor_inputs
 
 MOVES = (Operation.CARRY, Operation.ALIAS)
@@ -24,6 +27,17 @@ FUNCTIONAL_LAYERS = (
     F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
     F.scaled_dot_product_attention, torch.matmul, torch.bmm, torch.einsum, operator.matmul,
 )  # fmt: skip
+STAYS_IN_FLOAT = (
+    *get_args(ChannelNorm), *get_args(LastNorm),
+    nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.LeakyReLU, nn.PReLU, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.Hardswish,
+    nn.Hardsigmoid, nn.Hardtanh, nn.GLU, nn.Softmax, nn.LogSoftmax, nn.Upsample,
+)  # fmt: skip
+FLOAT_FUNCTIONS = (
+    F.layer_norm, F.batch_norm, F.group_norm, F.instance_norm, F.rms_norm, F.normalize,
+    F.gelu, F.silu, F.mish, F.elu, F.leaky_relu, F.softplus, F.hardswish, F.hardsigmoid, F.glu, F.sigmoid, F.tanh,
+    F.softmax, F.log_softmax, F.interpolate, torch.softmax, torch.log_softmax, torch.sigmoid, torch.tanh,
+)  # fmt: skip
+FLOAT_METHODS = ("softmax", "log_softmax", "sigmoid", "tanh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +89,17 @@ def _called(model: nn.Module, example: torch.Tensor, layers: Mapping[str, nn.Mod
 
 
 def _without_kernel(named: list[tuple[str, nn.Module]]) -> tuple[LeftAlone, ...]:
-    return tuple(
+    missing = tuple(
         LeftAlone(module=name, reason=f"onnxruntime has no integer kernel for {type(module).__name__}")
         for name, module in named
         if isinstance(module, WITHOUT_INTEGER_KERNEL)
     )
+    floating = tuple(
+        LeftAlone(module=name, reason=f"{type(module).__name__} stays in float")
+        for name, module in named
+        if isinstance(module, STAYS_IN_FLOAT)
+    )
+    return (*missing, *floating)
 
 
 class _Planner:
@@ -158,9 +178,24 @@ class _Planner:
 
     def _functional_layers(self) -> list[LeftAlone]:
         reason = "a functional call has no module to attach a quantizer to"
-        return [
-            LeftAlone(module=node.name, reason=f"{reason} ({getattr(node.target, '__name__', node.target)})")
+        layers = [
+            LeftAlone(module=node.name, reason=f"{reason} ({_called_name(node)})")
             for node in self.nodes
-            if (node.op == "call_function" and node.target in FUNCTIONAL_LAYERS)
-            or (node.op == "call_method" and node.target in ("matmul", "bmm"))
+            if _calls(node, FUNCTIONAL_LAYERS, ("matmul", "bmm"))
         ]
+        floating = [
+            LeftAlone(module=node.name, reason=f"{_called_name(node)} stays in float")
+            for node in self.nodes
+            if _calls(node, FLOAT_FUNCTIONS, FLOAT_METHODS)
+        ]
+        return [*layers, *floating]
+
+
+def _calls(node: fx.Node, functions: Collection[Callable[..., object]], methods: Collection[str]) -> bool:
+    if node.op == "call_function":
+        return node.target in functions
+    return node.op == "call_method" and node.target in methods
+
+
+def _called_name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))

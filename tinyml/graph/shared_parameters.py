@@ -15,3 +15,9 @@ def parameter_names(module: nn.Module, *, every_place: bool) -> dict[nn.Paramete
         for attribute, parameter in layer.named_parameters(recurse=False, remove_duplicate=False):
             names.setdefault(parameter, []).append(f"{path}.{attribute}".lstrip("."))
     return names
+
+
+def shared_parameters(module: nn.Module) -> frozenset[str]:
+    """Return all names of the parameters that several layers share."""
+    names = parameter_names(module, every_place=False)
+    return frozenset(name for places in names.values() if len(places) > 1 for name in places)

@@ -6,10 +6,8 @@ of the weights that read channels, and numbers per channel. Same network, data, 
 same evidence.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,11 +17,11 @@ from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.first_input import first_input
 from tinyml.graph.layer_types import Convolution
 from tinyml.importance.base import Evidence, Need
+from tinyml.importance.image_gradients import differentiable, image_gradients
 from tinyml.importance.slices import channel_sums, consumers, position_sums
 from tinyml.progress import Progress, Silent
 from tinyml.training.determinism import deterministic
-from tinyml.training.evaluation import NonFiniteError, device_of, evaluation_mode, placed
-from tinyml.training.losses import task_objective
+from tinyml.training.evaluation import device_of, evaluation_mode, placed
 
 BATCH = 64  # images at once where no gradients are taken
 
@@ -87,9 +85,9 @@ def _gradients(
     squares = {name: torch.zeros_like(evidence.weights[name]) for name in readers}
     share = 1 / len(examples)
     images = track.track(task.batches(examples, 1), label="importance: gradients", total=len(examples))
-    with _differentiable(parameters.values()):
+    with differentiable(parameters.values()):
         for x, y in images if parameters else ():
-            gradients = _image_gradients(module, parameters, task, x, y)
+            gradients = image_gradients(module, parameters, task, x, y)
             products = {name: evidence.weights[name] * gradients[name] for name in readers}
             sums = {name: position_sums(products[name], readers[name]).cpu() for name in readers}
             for name, found in parts.items():
@@ -98,32 +96,6 @@ def _gradients(
             for name, gradient in gradients.items():
                 squares[name].addcmul_(gradient, gradient, value=share)
     return effects, squares
-
-
-@torch.enable_grad()
-def _image_gradients(
-    module: nn.Module, parameters: Mapping[str, nn.Parameter], task: Task, x: np.ndarray, y: np.ndarray
-) -> dict[str, Tensor]:
-    """Return the gradient of the loss of one image, by name; zeros where the loss does not depend on a parameter."""
-    inputs = placed(torch.from_numpy(x), module)
-    loss = task_objective(task.kind)(module, inputs, torch.from_numpy(y).to(inputs.device))
-    if not bool(loss.isfinite()):
-        raise NonFiniteError(f"importance: the loss of an image of '{task.name}' is {loss.item()}")
-    gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-    return dict(zip(parameters, gradients, strict=True))
-
-
-@contextmanager
-def _differentiable(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Let gradients be taken by the parameters while the context is open, also where they are frozen."""
-    before = [(parameter, parameter.requires_grad) for parameter in parameters]
-    try:
-        for parameter, _ in before:
-            parameter.requires_grad_(True)
-        yield
-    finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,14 @@ from torch.nn.utils import parametrize
 
 
 class Attachment(nn.Module, ABC):
-    """A parametrization of one weight. Its buffers and parameters are saved and trained with the network."""
+    """A parametrization of one weight. Its buffers and parameters are saved and trained with the network.
+
+    Attributes:
+        commutes_with_scaling: whether a factor for each output channel may stand before it as well as behind it
+            (tinyml/graph/fold.py asks).
+    """
+
+    commutes_with_scaling: ClassVar[bool] = False
 
     def after_step(self, original: Tensor, share: float) -> None:
         """Follow the schedule of the pass.

@@ -1,4 +1,4 @@
-"""The layers of a model that will run in integers: those whose weight and input are both on a grid."""
+"""The layers of a model that are stored for integer arithmetic: those whose weight and input are both on a grid."""
 
 from dataclasses import dataclass
 
@@ -55,19 +55,18 @@ def _graph_inputs(graph_module: fx.GraphModule) -> dict[str, list[ActivationQuan
     return inputs
 
 
+@torch.no_grad()
 def widen_for_biases(model: nn.Module) -> None:
     """Widen a channel's weight scale where its bias would not fit 32 bits.
 
     Afterwards |bias| <= scale_input * scale_weight * (2^31 - 1). Only channels whose weights
-    are negligible beside their bias are touched.
+    are negligible beside their bias are touched; of a frozen layer, none.
     """
-    for layer in integer_layers(model):
-        bias = layer.layer.bias
-        if not isinstance(bias, Tensor):
-            continue
-        scale_input = min(float(quantizer.scale) for quantizer in layer.input_quantizers)
-        least = bias.detach().abs().double() / (scale_input * ACCUMULATOR_MAX * 0.999)
+    for layer, bias in _with_bias(model):
+        scale_input = min(quantizer.scale.item() for quantizer in layer.input_quantizers)
+        least = bias.abs().double() / (scale_input * ACCUMULATOR_MAX * 0.999)
         scale = layer.weight_quantizer.scale
+        least = least if scale.ndim else least.amax()
         scale.copy_(scale.double().maximum(least.to(scale.device)).float())
 
 
@@ -75,10 +74,17 @@ def widen_for_biases(model: nn.Module) -> None:
 def snap_biases(model: nn.Module) -> None:
     """Round each bias to the grid that the file stores it on, scale_input * scale_weight, in place.
 
-    A layer that is called on inputs of several scales has several grids; its bias stays as it is.
+    A layer that is called on inputs of several scales has several grids; its bias stays as it is, and so does that of a
+    frozen layer.
     """
-    for layer in integer_layers(model):
-        bias, scales = layer.layer.bias, {float(quantizer.scale) for quantizer in layer.input_quantizers}
-        if isinstance(bias, Tensor) and len(scales) == 1:
+    for layer, bias in _with_bias(model):
+        scales = {quantizer.scale.item() for quantizer in layer.input_quantizers}
+        if len(scales) == 1:
             step = scales.pop() * layer.weight_quantizer.scale.double()
             bias.copy_(torch.round(bias.double() / step) * step)
+
+
+def _with_bias(model: nn.Module) -> list[tuple[IntegerLayer, nn.Parameter]]:
+    """Return the integer layers that have a bias, but for frozen ones."""
+    found = [(layer, layer.layer.bias) for layer in integer_layers(model)]
+    return [(layer, bias) for layer, bias in found if isinstance(bias, nn.Parameter) and bias.requires_grad]

@@ -1,7 +1,7 @@
 """Score of the file that ships, in the session it ships to, with the number of examples and a 95 % interval."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
@@ -15,6 +15,7 @@ from tinyml.measure.inputs import evaluation_split, network_inputs
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.statistics import area_under_roc_interval, paired_difference_interval, wilson_interval
 from tinyml.progress import Progress
+from tinyml.runtime.one_by_one import answer_each, takes_exits
 from tinyml.runtime.session import Session, logits
 
 _BATCH: Final = 64
@@ -29,11 +30,13 @@ class Scores:
         right: whether its largest logit is the label's (N,), in the order of the split.
         not_finite: number of examples with a logit that is NaN or infinite; they are not right.
         source: where the examples come from.
+        taken: the exit (N,) at which each left, of a network with exits; empty for others.
     """
 
     right: NDArray[np.bool_]
     not_finite: int
     source: Mapping[str, float | int | str]
+    taken: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def score(session: Session, task: Task, progress: Progress) -> Scores:
@@ -43,8 +46,8 @@ def score(session: Session, task: Task, progress: Progress) -> Scores:
         DataError: the network's outputs are not one logit for each class.
     """
     name, split = evaluation_split(task)
-    right, not_finite = [], 0
-    for x, y, outputs in _outputs(session, task, split, progress):
+    right, not_finite, taken = [], 0, [np.empty(0, np.int64)]
+    for x, y, outputs, exits in _outputs(session, task, split, progress):
         if outputs.ndim != 2 or (task.classes and outputs.shape[1] != len(task.classes)):
             raise DataError(
                 f"{session.source} gives outputs {outputs.shape[1:]}; the task '{task.name}' has {len(task.classes)} "
@@ -52,7 +55,13 @@ def score(session: Session, task: Task, progress: Progress) -> Scores:
             )
         right.append(task.score(outputs, y, x))
         not_finite += int((~np.isfinite(outputs).all(axis=1)).sum())
-    return Scores(right=np.concatenate(right), not_finite=not_finite, source=_source(task, name, split))
+        taken.append(exits)
+    return Scores(
+        right=np.concatenate(right),
+        not_finite=not_finite,
+        source=_source(task, name, split),
+        taken=np.concatenate(taken),
+    )
 
 
 def accuracy(scores: Scores) -> Measurement:
@@ -96,7 +105,7 @@ def area_under_curve(session: Session, task: Task, progress: Progress, seed: int
     """
     name, split = evaluation_split(task)
     errors, labels = [], []
-    for x, y, outputs in _outputs(session, task, split, progress):
+    for x, y, outputs, _ in _outputs(session, task, split, progress):
         wanted = task.inputs(x)
         if outputs.shape != wanted.shape:
             raise DataError(f"{session.source} gives outputs {outputs.shape}; a reconstruction has {wanted.shape}.")
@@ -115,12 +124,19 @@ def area_under_curve(session: Session, task: Task, progress: Progress, seed: int
 
 def _outputs(
     session: Session, task: Task, split: Split, progress: Progress
-) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Yield (raw examples, labels, the network's outputs) for the whole split, in order."""
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int64]]]:
+    """Yield (raw examples, labels, the network's outputs, exits taken) for the whole split, in order.
+
+    A network without exits takes none: that array is empty.
+    """
     starts = range(0, len(split), _BATCH)
     for start in progress.track(starts, label="accuracy", total=len(starts)):
         x, y = split.x[start : start + _BATCH], split.y[start : start + _BATCH]
-        yield x, y, logits(session, network_inputs(session, task, x), _BATCH)
+        fed = network_inputs(session, task, x)
+        if takes_exits(session):
+            yield x, y, *answer_each(session, fed)
+        else:
+            yield x, y, logits(session, fed, _BATCH), np.empty(0, np.int64)
 
 
 def _source(task: Task, name: str, split: Split) -> dict[str, float | int | str]:

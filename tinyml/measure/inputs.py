@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 from tinyml.data.split import Split
 from tinyml.data.task import Task
 from tinyml.errors import DataError, UsageError
+from tinyml.runtime.one_by_one import takes_exits
 from tinyml.runtime.session import Session
 
 _STREAM: Final = 128
+EVERY_CALL: Final = 672
+"""Inputs for a stream of which the timer sees each once: as many as its rounds have calls."""
 
 
 def network_inputs(session: Session, task: Task, x: NDArray[Any]) -> NDArray[Any]:
@@ -46,7 +49,13 @@ def evaluation_split(task: Task) -> tuple[str, Split]:
 
 
 def input_stream(
-    session: Session, *, task: Task | None, input_shape: tuple[int, ...], batch: int, seed: int
+    session: Session,
+    *,
+    task: Task | None,
+    input_shape: tuple[int, ...],
+    batch: int,
+    seed: int,
+    every_call: bool = False,
 ) -> list[NDArray[Any]]:
     """Return inputs to time a network on, each one batch: examples drawn from the task, else random numbers.
 
@@ -58,20 +67,29 @@ def input_stream(
         input_shape: shape of one input without the batch, for dimensions that the file leaves open.
         batch: examples in one input.
         seed: of the draw.
+        every_call: whether time depends on the example: as many as the timer has calls are drawn then, none twice
+            where there are enough.
 
     Raises:
         UsageError: the file fixes another batch, or leaves a dimension open that `input_shape` does not give.
         DataError: the examples do not fit the file.
     """
     if session.batch not in (0, batch):
-        raise UsageError(f"{session.source} has a fixed batch of {session.batch}; batch {batch} cannot be measured.")
+        cure = " Batches are what its stages are for (stages/, run_stages.py)." if takes_exits(session) else ""
+        raise UsageError(
+            f"{session.source} has a fixed batch of {session.batch}; batch {batch} cannot be measured.{cure}"
+        )
     generator = np.random.default_rng(seed)
     if task is not None:
         _, split = evaluation_split(task)
-        rows = generator.choice(len(split), size=(min(_STREAM, max(1, len(split) // batch)), batch))
+        if every_call:
+            rows = generator.permutation(len(split))[: min(EVERY_CALL * batch, len(split) // batch * batch)]
+            rows = rows.reshape(-1, batch)
+        else:
+            rows = generator.choice(len(split), size=(min(_STREAM, max(1, len(split) // batch)), batch))
         return [network_inputs(session, task, split.x[row]) for row in rows]
     shape = (batch, *_open_dimensions_filled(session, input_shape))
-    return [_random(session.input_dtype, shape, generator) for _ in range(_STREAM)]
+    return [_random(session.input_dtype, shape, generator) for _ in range(EVERY_CALL if every_call else _STREAM)]
 
 
 def _open_dimensions_filled(session: Session, input_shape: tuple[int, ...]) -> tuple[int, ...]:

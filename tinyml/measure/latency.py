@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.statistics import Times, median_interval, percentiles, ratio_of_medians, resampled_times
 from tinyml.progress import Progress
+from tinyml.runtime.one_by_one import answer_each, takes_exits
 from tinyml.runtime.probe import probe_machine
 from tinyml.runtime.session import Session, providers_used
 from tinyml.runtime.timer import Call, TimerSettings, time_interleaved
@@ -45,6 +46,7 @@ class LatencyRun:
         control: the same of the baseline's copy.
         is_baseline: whether this is the baseline.
         facts: how it was timed: threads, provider, batch, inputs, CPU, warm-up.
+        taken: the exit (inputs,) that each input of the stream takes, of a network with exits; empty for others.
     """
 
     times: Times
@@ -52,6 +54,7 @@ class LatencyRun:
     control: Times
     is_baseline: bool
     facts: Mapping[str, float | int | str]
+    taken: NDArray[np.int64]
 
 
 def run_latency(
@@ -89,6 +92,7 @@ def run_latency(
                 "warm_up_calls": timing.warm_up_calls[name],
                 "warm_up_settled": "yes" if timing.settled[name] else "no, time was up",
             },
+            taken=_taken(entry),
         )
         for name, entry in contenders.items()
     }
@@ -172,6 +176,13 @@ def _settings(candidates: int) -> TimerSettings:
 def _call(session: Session, inputs: Sequence[NDArray[Any]]) -> Call:
     """Return what the timer calls: the network on the i-th input, from the first again when they end."""
     return lambda index: session.run(inputs[index % len(inputs)])
+
+
+def _taken(contender: Contender) -> NDArray[np.int64]:
+    """Return the exit that each input takes; empty for a network without exits."""
+    if not takes_exits(contender.session):
+        return np.empty(0, np.int64)
+    return answer_each(contender.session, np.concatenate(contender.inputs))[1]
 
 
 def _conditions(contender: Contender, inputs_are: str) -> dict[str, float | int | str]:

@@ -4,6 +4,9 @@ Every tensor of the file belongs to one kind:
 
     bit masks                which weights are not zero, one bit each
     non-zero weights         the weights behind a bit mask, without their zeros
+    indices                  which entry of its codebook each weight is
+    codebooks                the values that indices stand for
+    packed integers          integer weights in the bits that they need
     scales and zero points   what QuantizeLinear and DequantizeLinear read beside the integers
     float32 tensors, ...     weights and biases as they are, by their type
     graph                    the rest: operators, names, shapes, and the int64 numbers that operators take
@@ -18,23 +21,29 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
-from tinyml.graph.onnx_constants import NONZEROS_SUFFIX
 from tinyml.graph.onnx_graphs import graphs
+from tinyml.graph.packed_weights import CODEBOOK_SUFFIX, INDICES_SUFFIX, MASK_SUFFIX, NONZEROS_SUFFIX
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.network import Network
 
 MASKS: Final = "bit masks"
 NONZEROS: Final = "non-zero weights"
+INDICES: Final = "indices"
+CODEBOOKS: Final = "codebooks"
+INTEGERS: Final = "packed integers"
 SCALES: Final = "scales and zero points"
 GRAPH: Final = "graph"
 _QUANTIZERS: Final = ("QuantizeLinear", "DequantizeLinear")
+_OF_PARTS: Final = {
+    MASK_SUFFIX: MASKS, NONZEROS_SUFFIX: NONZEROS, INDICES_SUFFIX: INDICES, CODEBOOK_SUFFIX: CODEBOOKS,
+}  # fmt: skip
 
 
 def bytes_by_kind(network: Network, file_bytes: int) -> dict[str, int]:
     """Return the bytes of each kind of content, the graph last; they add up to `file_bytes`, the size of all files."""
     kinds, ledger = _kinds(network), Counter[str]()
     for tensor in stored_tensors(network.path):
-        if kind := kinds.get(tensor.name) or _kind(network, tensor):
+        if kind := kinds.get(tensor.name) or _kind(tensor):
             ledger[kind] += _payload_bytes(network, tensor)
     return {**ledger, GRAPH: file_bytes - ledger.total()}
 
@@ -63,21 +72,21 @@ def stored_tensors(path: Path) -> Iterator[TensorProto]:
 
 
 def _kinds(network: Network) -> dict[str, str]:
-    """Return the kind of every tensor that its reader gives away."""
+    """Return the kind of every tensor that its reader, or the weight that it is a part of, gives away."""
     kinds: dict[str, str] = {}
     for node in network.nodes():
         if node.op_type in _QUANTIZERS:
             kinds |= dict.fromkeys(node.input[1:], SCALES)
-        elif node.op_type == "BitwiseAnd" and all(map(network.is_constant, node.output)):
-            kinds |= dict.fromkeys(node.input, MASKS)
+        for name in node.output:
+            parts = network.constants.parts(name)
+            kinds |= {part: _OF_PARTS[part.removeprefix(name)] for part in parts}
+            if f"{name}{INDICES_SUFFIX}" in parts and f"{name}{CODEBOOK_SUFFIX}" not in parts:
+                kinds |= {f"{name}{INDICES_SUFFIX}": INTEGERS, node.input[0]: INTEGERS}  # and their table
     return kinds
 
 
-def _kind(network: Network, tensor: TensorProto) -> str:
-    """Return the kind that a tensor belongs to by its name or type; "" for what belongs to the graph."""
-    name = tensor.name.removesuffix(NONZEROS_SUFFIX)
-    if name != tensor.name and network.constants.without_zeros(name):
-        return NONZEROS
+def _kind(tensor: TensorProto) -> str:
+    """Return the kind that a tensor belongs to by its type; "" for what belongs to the graph."""
     if tensor.data_type in (TensorProto.INT64, TensorProto.BOOL):
         return ""
     return f"{helper.tensor_dtype_to_np_dtype(tensor.data_type).name} tensors"

@@ -21,18 +21,29 @@ def observed_shapes(model: ModelProto, names: Sequence[str]) -> dict[str, tuple[
         model: a model whose only input has a fixed shape; it is not changed.
         names: tensors of its main graph.
     """
-    watched = ModelProto()
-    watched.CopyFrom(model)
-    outputs = {entry.name for entry in watched.graph.output}
-    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in outputs)
     try:
-        session = open_session(watched.SerializeToString(), optimized=False)
+        session = open_session(watched(model, names), optimized=False)
         shape = tuple(size if isinstance(size, int) else 1 for size in session.input_shape)
         values = session.run(np.zeros(shape, session.input_dtype))
     except (Refused, ValueError) as error:  # ValueError: protobuf's, above 2 GiB
         logger.debug("shapes of %s stay unknown: %s", ", ".join(names), error)
         return {}
     return {name: (values[name].shape, _element_type(values[name])) for name in names}
+
+
+def watched(model: ModelProto, names: Sequence[str]) -> bytes:
+    """Return the model, unchanged itself, as a file whose outputs are its own and the named tensors of its main graph.
+
+    Raises:
+        ValueError: it is larger than protobuf's 2 GiB.
+    """
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    outputs = {entry.name for entry in copied.graph.output}
+    added = (name for name in dict.fromkeys(names) if name not in outputs)
+    copied.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in added)
+    written: bytes = copied.SerializeToString()
+    return written
 
 
 def _element_type(value: NDArray[np.generic]) -> int:

@@ -20,6 +20,7 @@ from onnx.onnx_ml_pb2 import NodeProto
 
 from tinyml.measure.measurement import Measurement
 from tinyml.measure.network import Network
+from tinyml.measure.pooling import is_pooling
 
 # operator -> inputs that hold parameters where they are constant
 _PARAMETER_INPUTS: Final[dict[str, tuple[int, ...]]] = {
@@ -65,6 +66,8 @@ def count_parameters(network: Network) -> dict[str, tuple[int, int]]:
 
 def node_parameters(network: Network, node: NodeProto) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield for each parameter tensor of a node: the stored tensor it comes from, its elements and those not zero."""
+    if is_pooling(network, node):
+        return
     if all(network.is_constant(name) for name in node.output):
         return  # it prepares a weight (a lookup in a codebook): what uses the result counts
     places = _PARAMETER_INPUTS.get(node.op_type, ())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tinyml.data.task import Task
 from tinyml.errors import UsageError
 from tinyml.measure.accuracy import Scores, score
+from tinyml.measure.exits import ExitScores, score_exits
 from tinyml.measure.inputs import evaluation_split, input_stream
 from tinyml.measure.latency import Contender, run_latency
 from tinyml.measure.measurement import Measurement, Measurements
@@ -16,6 +17,7 @@ from tinyml.measure.network import read_network
 from tinyml.measure.table import METRICS, Subject
 from tinyml.measure.under_way import failures_under_way
 from tinyml.progress import Progress, Silent
+from tinyml.runtime.one_by_one import takes_exits
 from tinyml.runtime.session import CPU, Session, open_session
 from tinyml.runtime.timer import TimerSettings
 
@@ -100,19 +102,23 @@ def measure_files(
     sessions = {name: open_session(path, provider=provider, threads=threads) for name, path in files.items()}
     first = next(iter(files))
     control = open_session(files[first], provider=provider, threads=threads)
-    contenders = {
-        name: _run_once(session, input_stream(session, task=task, input_shape=input_shape, batch=batch, seed=seed))
+    exits = any(map(takes_exits, sessions.values()))
+    streams = {
+        name: input_stream(session, task=task, input_shape=input_shape, batch=batch, seed=seed, every_call=exits)
         for name, session in sessions.items()
     }
+    contenders = {name: _run_once(session, streams[name]) for name, session in sessions.items()}
     with failures_under_way():
         scores = _scores(sessions, task, progress)
+        at_exits = _at_exits(files, scores, task, progress, provider=provider, threads=threads)
         latencies = run_latency(
             contenders, control, inputs_are=_words(task), seed=seed, settings=settings, progress=progress
         )
         subjects = {
             name: Subject(
                 network=networks[name], session=session, latency=latencies[name], task=task, scores=scores.get(name),
-                baseline_scores=scores.get(first) if name != first else None, seed=seed, progress=progress,
+                baseline_scores=scores.get(first) if name != first else None, beside_exits=exits,
+                exits=at_exits.get(name), seed=seed, progress=progress,
             )
             for name, session in sessions.items()
         }  # fmt: skip
@@ -132,6 +138,25 @@ def _scores(sessions: Mapping[str, Session], task: Task | None, progress: Progre
     return {name: score(session, task, progress) for name, session in sessions.items()}
 
 
+def _at_exits(
+    files: Mapping[str, Path],
+    scores: Mapping[str, Scores],
+    task: Task | None,
+    progress: Progress,
+    *,
+    provider: str,
+    threads: int,
+) -> dict[str, ExitScores]:
+    """Return what each exit makes of the examples, of those files that have exits and were scored."""
+    if task is None:
+        return {}
+    return {
+        name: score_exits(files[name], scored, task, progress, provider=provider, threads=threads)
+        for name, scored in scores.items()
+        if len(scored.taken)
+    }
+
+
 def _words(task: Task | None) -> str:
     """Return what the timed inputs are, in words."""
     return "random" if task is None else f"{evaluation_split(task)[0]} examples of {task.name}"
@@ -142,4 +167,8 @@ def measure_subject(subject: Subject) -> dict[str, Measurement]:
     kinds = {"file"} | ({subject.task.kind} if subject.task is not None else set())
     if subject.baseline_scores is not None:
         kinds.add("paired classification")
+    if subject.beside_exits:
+        kinds.add("stream")
+    if subject.exits is not None:
+        kinds.add("exits")
     return {name: row.measure(subject) for name, row in METRICS.items() if row.needs in kinds}

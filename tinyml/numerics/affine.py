@@ -35,6 +35,14 @@ class Grid:
         """Number of steps between the lowest and the highest code."""
         return self.q_max - self.q_min
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The smallest integer type of 8 or 16 bits that holds every code."""
+        narrow = self.q_min >= -128 and self.q_max <= (127 if self.signed else 255)
+        if self.signed:
+            return torch.int8 if narrow else torch.int16
+        return torch.uint8 if narrow else torch.uint16
+
 
 def unsigned_grid(bits: int) -> Grid:
     """Return the grid 0 .. 2^bits - 1."""

@@ -11,6 +11,7 @@ saturate.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SAFE_PAIR_SUM = 128
@@ -36,7 +37,7 @@ def saturation_error(columns: Tensor, codes: Tensor) -> Tensor:
         codes: weight codes (C_out, K), -128 to 127, in the same order.
     """
     if columns.shape[1] % 2:
-        columns, codes = (torch.nn.functional.pad(t, p) for t, p in ((columns, (0, 0, 0, 1)), (codes, (0, 1))))
+        columns, codes = (F.pad(t, p) for t, p in ((columns, (0, 0, 0, 1)), (codes, (0, 1))))
     error = torch.zeros(columns.shape[0], codes.shape[0], columns.shape[2])
     pairs = codes.to(torch.int32).reshape(codes.shape[0], -1, 2)
     channels, positions = torch.nonzero(pairs.abs().sum(dim=2) > SAFE_PAIR_SUM, as_tuple=True)
@@ -49,3 +50,37 @@ def saturation_error(columns: Tensor, codes: Tensor) -> Tensor:
         )
         error[:, channel] = (sums.clamp(_INT16_MIN, _INT16_MAX) - sums).sum(dim=1)
     return error
+
+
+def convolution_saturation(
+    unsigned: Tensor,
+    codes: Tensor,
+    *,
+    zero: float,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """Return saturated - exact sums of a convolution over one or two dimensions, float32 (N, C_out, L); L is flat.
+
+    Args:
+        unsigned: activations as unsigned codes, (N, C_in, W) or (N, C_in, H, W), 0-255.
+        codes: weight codes (C_out, C_in / groups, ...), -128 to 127.
+        zero: the unsigned code of 0, which the input is padded with.
+        stride: one a dimension.
+        padding: places before and after, of the last dimension first: (left, right, top, bottom).
+        dilation: one a dimension.
+        groups: groups of channels.
+    """
+    if unsigned.ndim == 3:
+        unsigned, codes = unsigned.unsqueeze(2), codes.unsqueeze(2)
+        stride, dilation = (1, *stride), (1, *dilation)
+    padded = F.pad(unsigned.float(), padding, value=zero)
+    columns = F.unfold(padded, codes.shape[2:], dilation=dilation, stride=stride)
+    blocks = columns.reshape(len(columns), padded.shape[1], codes[0, 0].numel(), -1).chunk(groups, dim=1)
+    parts = [
+        saturation_error(block.transpose(1, 2).flatten(1, 2), weights.permute(0, 2, 3, 1).flatten(1))
+        for block, weights in zip(blocks, codes.chunk(groups), strict=True)
+    ]
+    return torch.cat(parts, dim=1)

@@ -22,6 +22,7 @@ from tinyml.graph.channel_dependencies import PRODUCERS
 from tinyml.graph.channel_groups import ChannelGroup
 from tinyml.graph.channel_search import find_channel_groups
 from tinyml.graph.channel_surgery import Cut, kept_tensors, without_channels
+from tinyml.graph.network_outputs import outputs_of
 from tinyml.importance import IMPORTANCES, Importance, gather
 from tinyml.layers.attachment import attached
 from tinyml.layers.quantizers import weight_quantizers
@@ -136,9 +137,10 @@ class ChannelPruning(Pass):
             raise TinymlError(f"channel_pruning: {', '.join(wrong)} have other shapes than the architecture says")
         example = next(before.module.parameters()).new_zeros(2, *before.architecture.input_shape)
         with torch.no_grad():
-            whole, cut = before.module(example).shape, after.module(example).shape
+            given = (outputs_of(model.module(example)) for model in (before, after))
+            whole, cut = ([tuple(each.shape) for each in outputs] for outputs in given)
         if whole != cut:
-            raise TinymlError(f"channel_pruning: the outputs are of shape {tuple(cut)} and were {tuple(whole)}")
+            raise TinymlError(f"channel_pruning: the outputs are of shape {cut[-1]} and were {whole[-1]}")
 
     def _excluded(self, group: ChannelGroup) -> str:
         """Return why the recipe leaves a group alone, "" where it does not."""

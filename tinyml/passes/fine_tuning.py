@@ -21,10 +21,13 @@ from tinyml.checkpoint import load_compressed, load_into, read_state
 from tinyml.data import Task
 from tinyml.errors import DataError, RecipeError, TinymlError
 from tinyml.layers.attachment import attached, attachment_faults
-from tinyml.layers.quantizers import weight_quantizers
+from tinyml.layers.exit_heads import has_exits
+from tinyml.layers.integer_layers import snap_biases, widen_for_biases
+from tinyml.layers.quantizers import scale_faults
 from tinyml.models import create_model
 from tinyml.passes.base import Compressed, Context, Pass, Role
 from tinyml.passes.checked_settings import check_settings
+from tinyml.passes.exit_training import ExitTraining, changed_outside_heads, held
 from tinyml.training import (
     DivergenceError,
     EpochRecord,
@@ -35,7 +38,7 @@ from tinyml.training import (
     check_teacher,
     digest,
     distilled,
-    frozen,
+    evaluate,
     recalibrate_batchnorm,
     task_objective,
     train,
@@ -85,6 +88,7 @@ class FineTuning(Pass):
         batch_size: images a step, of each process.
         distill: `true`, or how a teacher takes part; `false` leaves it out.
         freeze: glob patterns of modules whose parameters and statistics stay as they are.
+        exits: how the exits of a network are trained that has some.
         batchnorm_images: after the training, BatchNorm's statistics are estimated anew on so many train images; 0 keeps
             those of the training.
     """
@@ -107,6 +111,7 @@ class FineTuning(Pass):
         Discriminator(lambda value: "teacher" if isinstance(value, dict | Distillation) else "switch"),
     ] = False
     freeze: tuple[str, ...] = ()
+    exits: ExitTraining = field(default_factory=ExitTraining)
     batchnorm_images: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
@@ -116,17 +121,16 @@ class FineTuning(Pass):
         super().__post_init__()
 
     def requires(self, model: Compressed, context: Context) -> None:
-        """Refuse missing data, patterns that match nothing, another network's classes, a quantized model."""
+        """Refuse missing data, patterns that match nothing, another network's classes."""
         task = _task(context)
         if not self.epochs and not self.batchnorm_images:
             raise RecipeError("fine_tuning: epochs and batchnorm_images are both 0, so there is nothing to do")
-        if weight_quantizers(model.module):
-            raise RecipeError("fine_tuning: rounding passes no gradient to quantized weights; put fine_tuning before")
         if not self.epochs and self.distill:
             raise RecipeError("fine_tuning: distill needs epochs, and they are 0")
         if self.epochs:
             train_split(task, self._settings(context), processes=context.processes.world_size)
-        with frozen(model.module, self.freeze):
+        self.exits.check(model.module)
+        with held(model.module, self.freeze, self.exits):
             if self.epochs:
                 _check_growth(model.module)
             if isinstance(self.distill, Distillation):
@@ -136,9 +140,12 @@ class FineTuning(Pass):
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the model with trained weights; what training needs against a kill is kept in the context's store."""
         after, task = model.copy(), _task(context)
-        with frozen(after.module, self.freeze):
+        with held(after.module, self.freeze, self.exits):
             if self.epochs:
                 self._train(after, context)
+                if context.target.integer is not None and context.target.integer.biases == "int32":
+                    widen_for_biases(after.module)  # of a quantized network, scales and biases become those that ship
+                    snap_biases(after.module)
             if self.batchnorm_images:
                 after.module.to(context.device)
                 layers = recalibrate_batchnorm(
@@ -153,10 +160,12 @@ class FineTuning(Pass):
         for name, tensor in after.module.state_dict().items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise TinymlError(f"fine_tuning: '{name}' is not finite after the training; lower learning_rate")
-        if faults := attachment_faults(after.module):
+        if faults := [*attachment_faults(after.module), *scale_faults(after.module)]:
             raise TinymlError("fine_tuning: the training broke what an earlier pass promised: " + "; ".join(faults))
         trained = dict(after.module.named_parameters())
-        with frozen(before.module, self.freeze):
+        if self.exits.train == "heads" and (changed := changed_outside_heads(before.module, after.module)):
+            raise TinymlError(f"fine_tuning: '{changed[0]}' was not to be trained and has changed")
+        with held(before.module, self.freeze, self.exits):
             for name, parameter in before.module.named_parameters():
                 if not parameter.requires_grad and not torch.equal(parameter, trained[name]):
                     raise TinymlError(f"fine_tuning: '{name}' was to be frozen and has changed")
@@ -186,13 +195,16 @@ class FineTuning(Pass):
                 processes=context.processes,
             )
         context.record({"event": "best epoch", "epoch": result.best_epoch, "validated": task.validation is not None})
+        if has_exits(model.module) and task.validation is not None:
+            scores = evaluate(model.module.to(context.device), task, task.validation, processes=context.processes)
+            context.record({"event": "exits on validation", "scores": list(scores.by_exit)})
 
     @contextmanager
     def _objective(self, model: Compressed, context: Context) -> Iterator[tuple[Objective, Mapping[str, str]]]:
         """Give the loss, and what it and the frozen modules make the result depend on."""
         kind = _task(context).kind
-        hard = task_objective(kind, label_smoothing=self.label_smoothing)
-        facts = {"freeze": repr(self.freeze)}
+        hard = task_objective(kind, label_smoothing=self.label_smoothing, exits=self.exits.loss)
+        facts = {"freeze": repr(self.freeze)} | ({"exits": repr(self.exits)} if has_exits(model.module) else {})
         if not isinstance(self.distill, Distillation):
             yield hard, facts
             return

@@ -9,7 +9,7 @@ from torch import nn
 from tinyml.architecture import CaptureGraph, Edit, FoldBatchNorm, HalfPrecision
 from tinyml.errors import RecipeError, TinymlError
 from tinyml.graph.capture import LeftAlone, capture, propagate_shapes
-from tinyml.graph.fold import fold, foldable_pairs
+from tinyml.graph.fold import foldable_pairs
 from tinyml.passes.base import Compressed, Context, Pass, Role
 
 ON_CPU = LeftAlone(
@@ -43,9 +43,9 @@ class HalfPrecisionPass(Pass):
         module: nn.Module = captured.module
         if captured.graph_module is not None:
             propagate_shapes(captured.graph_module, torch.zeros(1, *model.architecture.input_shape))
-            pairs = foldable_pairs(captured.graph_module)
-            fold(captured.graph_module, pairs)
-            edits.append(FoldBatchNorm(pairs=tuple(pairs)))
+            folding = FoldBatchNorm(pairs=tuple(foldable_pairs(captured.graph_module)))
+            folding.apply(captured.graph_module)
+            edits.append(folding)
         cast = HalfPrecision()
         on_cpu = context.target.provider == "CPUExecutionProvider"
         return model.edited(cast.apply(module), [*edits, cast], [ON_CPU] if on_cpu else [])

@@ -1,19 +1,24 @@
-"""Post-training linear quantization to 8 bit: BatchNorm folded, weights per output channel, activations calibrated.
+"""Linear quantization: BatchNorm folded, weights of 2 to 8 bits, activations calibrated on training images.
 
-Weights are symmetric with one scale per output channel, activations have one scale and zero point per value
-(asymmetric, or symmetric where the target asks). Where the target's integer kernels add two products in 16 bits,
-weight codes stay within -64..64, which is the 7-bit range of the static bound |w_i| + |w_j| <= 128. Source:
-Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference"; placement of the quantizers:
-tinyml/graph/quantization_points.py.
+Weights are symmetric with one scale per output channel unless the recipe says otherwise, activations have one scale and
+zero point per value (asymmetric, or symmetric where the target asks). Source: Krishnamoorthi 2018, "Quantizing deep
+convolutional networks for efficient inference"; placement of the quantizers: tinyml/graph/quantization_points.py. A
+fine_tuning behind this pass trains weights and scales with the rounding in place.
+
+What runs how, in onnxruntime:
+
+    8-bit activations           integer kernels; weights of 2 to 8 bits are int8 codes there
+    4- to 7-bit activations     the same kernels; a Clip of the codes behind each of them keeps the grid
+    16-bit activations          float kernels between quantizers: there are no others
+    weights_only                float kernels; the weights are decoded once, when the file is loaded
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+import copy
+from dataclasses import dataclass
+from typing import final
 
 import torch
-from pydantic import Field
-from torch import fx, nn
+from torch import Tensor, nn
 
 from tinyml.architecture import (
     CaptureGraph,
@@ -24,70 +29,40 @@ from tinyml.architecture import (
     QuantizeWeights,
 )
 from tinyml.data import Task
-from tinyml.errors import DataError, RecipeError, TargetError, TinymlError
+from tinyml.errors import DataError, RecipeError, TinymlError
 from tinyml.graph.capture import Capture, LeftAlone, capture, propagate_shapes
-from tinyml.graph.fold import fold, foldable_pairs
+from tinyml.graph.fold import foldable_pairs
 from tinyml.graph.operations import WEIGHTED
 from tinyml.graph.quantization_points import Plan, plan_graph, plan_modules
-from tinyml.layers.attachment import is_computed
+from tinyml.layers.attachment import attachment_faults, is_computed
+from tinyml.layers.channel_scale import channel_scale
+from tinyml.layers.codebook import Codebook
 from tinyml.layers.integer_layers import snap_biases, widen_for_biases
-from tinyml.layers.quantizers import weight_quantizers
-from tinyml.numerics.affine import Grid, signed_grid, unsigned_grid
-from tinyml.numerics.ranges import Method
-from tinyml.passes.base import Compressed, Context, Pass, Role
+from tinyml.layers.quantizers import scale_faults, weight_quantizers
+from tinyml.numerics.affine import Grid
+from tinyml.passes.base import Compressed, Context
 from tinyml.passes.calibration import calibrate
-from tinyml.passes.layer_patterns import check_patterns, own_settings, why_left_out
-from tinyml.target import IntegerScheme
+from tinyml.passes.integer_settings import Calibration, IntegerSettings, LayerSettings, integer_scheme
+from tinyml.passes.layer_patterns import check_patterns, why_left_out
+from tinyml.passes.post_training.recorded import equalize_layers, learn_roundings, shift_biases
+from tinyml.target import Target
 
-REDUCED = Grid(q_min=-64, q_max=64)
+__all__ = ["Calibration", "LayerSettings", "LinearQuantization"]
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """How activation ranges are chosen."""
-
-    method: Method = "mse"
-    images: Annotated[int, Field(ge=1)] = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSettings:
-    """What may differ from layer to layer."""
-
-    weight_range: Literal["target", "full"] = "target"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearQuantization(Pass):
-    """Quantize weights and activations to integers.
-
-    Attributes:
-        weight_range: "target" keeps weight codes in the range that the target's kernels add without saturating; "full"
-            uses all of -127..127 whatever the target.
-        include, exclude: glob patterns of module names; excluded layers stay in float.
-        layers: settings of the layers that a glob pattern matches; of several, the last that matches counts.
-    """
-
-    role: ClassVar[Role] = "quantize"
-
-    weight_bits: Literal[8] = 8
-    activation_bits: Literal[8] = 8
-    weight_range: Literal["target", "full"] = "target"
-    calibration: Calibration = field(default_factory=Calibration)
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    layers: Mapping[str, LayerSettings] = field(default_factory=dict)
+class LinearQuantization(IntegerSettings):
+    """Quantize weights and activations to integers; its settings are those of IntegerSettings."""
 
     def requires(self, model: Compressed, context: Context) -> None:
-        """Refuse a target without integer kernels, a quantized model, missing data, patterns that match nothing."""
-        if context.target.integer is None:
-            raise TargetError(
-                f"linear_quantization: target '{context.target.name}' has no integer kernels: "
-                f"{context.target.integer_reason}"
-            )
+        """Refuse what the target lacks, a quantized model, missing data, patterns that match nothing."""
+        if not self.weights_only:
+            self.check_target(context.target)
+        if self._needs_images:
+            _ = _task(context).calibration_split  # refuses where there is nothing to calibrate on
         if weight_quantizers(model.module):
             raise RecipeError("linear_quantization: the model is already quantized; start from its float checkpoint")
-        _ = _task(context).calibration_split  # refuses where there is nothing to calibrate on
         names = [name for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)]
         check_patterns((*self.include, *self.exclude, *self.layers), names, of="linear_quantization")
         if names and len(self._excluded(model.module)) == len(names):
@@ -95,23 +70,46 @@ class LinearQuantization(Pass):
 
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the quantized model, calibrated."""
-        scheme, task = _scheme(context), _task(context)
-        inputs = torch.from_numpy(task.calibration_inputs(self.calibration.images, context.seed)).to(context.device)
+        inputs = self._inputs(model, context)
         model = model.copy()
         captured = capture(model.module)
-        edits: list[Edit] = [CaptureGraph()]
         module = captured.module.to(context.device)
+        edits: list[Edit] = [CaptureGraph()]
         if captured.graph_module is not None:
             propagate_shapes(captured.graph_module, inputs[:1])
-            edits.append(_fold(captured.graph_module))
+            folding = FoldBatchNorm(pairs=tuple(foldable_pairs(captured.graph_module)))
+            module = folding.apply(module)
+            edits.append(folding)
+        if self.equalize:
+            equalize_layers(captured, inputs[:1], context)
+        reference = copy.deepcopy(module)
         plan = self._plan(captured, inputs[:1])
-        attach = self._attachments(plan, scheme)
+        attach = self._attachments(plan, context.target)
         for edit in attach:
             module = edit.apply(module)
-        for quantizer, weight in weight_quantizers(module).values():
-            quantizer.fit(weight)
+        module = module.to(context.device).eval()
+        _fit(module)
+        if not self.weights_only:
+            self._calibrate(module, inputs, context)
+        self._improve(module, reference.eval(), inputs, context)
+        return model.edited(module, [*edits, *attach], (*plan.left_alone, *self._in_float(plan)))
+
+    def ensures(self, before: Compressed, after: Compressed) -> None:
+        """Check that every scale is finite and positive and every weight lies on its grid."""
+        if faults := [*attachment_faults(after.module), *scale_faults(after.module)]:
+            raise TinymlError("linear_quantization: " + "; ".join(faults))
+
+    def _inputs(self, model: Compressed, context: Context) -> Tensor:
+        """Return the images to calibrate on (N, ...); without a need for them, one of zeros."""
+        if not self._needs_images:
+            return torch.zeros(1, *model.architecture.input_shape, device=context.device)
+        return _images(self.calibration.images, context)
+
+    def _calibrate(self, module: nn.Module, inputs: Tensor, context: Context) -> None:
+        """Choose the ranges of the activations."""
+        scheme = integer_scheme(context.target)
         unseen = calibrate(
-            module.to(context.device).eval(),
+            module,
             inputs,
             method=self.calibration.method,
             symmetric=scheme.activation_symmetric,
@@ -123,20 +121,20 @@ class LinearQuantization(Pass):
                 f"linear_quantization: no calibration image reaches {', '.join(unseen)}; exclude these layers, or give "
                 "data that uses them"
             )
-        if scheme.biases == "int32":
+
+    @property
+    def _needs_images(self) -> bool:
+        return not self.weights_only or self.bias_correction or self.rounding == "adaround"
+
+    def _improve(self, module: nn.Module, reference: nn.Module, inputs: Tensor, context: Context) -> None:
+        """Bring the module nearer to the float reference, then put biases on the grid that the file stores them on."""
+        if self.rounding == "adaround":
+            learn_roundings(module, reference, _images(self.adaround.images, context), self.adaround, context)
+        if self.bias_correction:
+            shift_biases(module, reference, inputs, context)
+        if not self.weights_only and integer_scheme(context.target).biases == "int32":
             widen_for_biases(module)
             snap_biases(module)
-        return model.edited(module, [*edits, *attach], plan.left_alone)
-
-    def ensures(self, before: Compressed, after: Compressed) -> None:
-        """Check that every scale is finite and positive and every weight code lies on its grid."""
-        for name, (quantizer, weight) in weight_quantizers(after.module).items():
-            magnitude, scale = weight.detach().abs().flatten(1).amax(dim=1), quantizer.scale
-            if not bool((torch.isfinite(scale) & (scale > 0)).all()):
-                raise TinymlError(f"linear_quantization: {name} has a scale that is not positive; check its weights")
-            # Half a step beyond the last code still rounds to it; the factor allows for float32 rounding.
-            if bool((magnitude > scale * (quantizer.grid.q_max + 0.5) * (1 + 1e-5)).any()):
-                raise TinymlError(f"linear_quantization: weights of {name} lie beyond its grid; fit its scales again")
 
     def _excluded(self, module: nn.Module) -> dict[str, str]:
         reasons = {}
@@ -149,59 +147,83 @@ class LinearQuantization(Pass):
                 reasons[name] = "its weight is computed from other parameters (weight norm, spectral norm)"
         return reasons
 
-    def _plan(self, captured: Capture, example: torch.Tensor) -> Plan:
+    def _plan(self, captured: Capture, example: Tensor) -> Plan:
         """Return one plan for the graph and for every module that stayed opaque."""
         reasons = self._excluded(captured.module)
         excluded = frozenset(reasons)
-        left = (*captured.opaque, *(LeftAlone(module=name, reason=reason) for name, reason in reasons.items()))
+        left = tuple(LeftAlone(module=name, reason=reason) for name, reason in reasons.items())
+        if self.weights_only:
+            plan = plan_modules(captured.module, example, excluded, within="")
+            return Plan(weights=plan.standalone, left_alone=(*left, *plan.left_alone))
         inside = [plan_modules(captured.module, example, excluded, within=item.module) for item in captured.opaque]
-        if captured.graph_module is None:
-            plan = Plan()
-        else:
-            plan = plan_graph(captured.graph_module, example, excluded)
+        graph_module = captured.graph_module
+        plan = Plan() if graph_module is None else plan_graph(graph_module, example, excluded)
         return Plan(
             activations=plan.activations,
             weights=plan.weights,
             standalone=tuple(name for part in inside for name in part.standalone),
-            left_alone=(*left, *plan.left_alone, *(item for part in inside for item in part.left_alone)),
+            left_alone=(
+                *captured.opaque,
+                *left,
+                *plan.left_alone,
+                *(item for part in inside for item in part.left_alone),
+            ),
         )
 
-    def _attachments(self, plan: Plan, scheme: IntegerScheme) -> list[Edit]:
-        """Return the edits that attach quantizers, grids chosen for the target."""
-        activations = unsigned_grid(8) if scheme.activations == "uint8" else signed_grid(8, symmetric=False)
-        limits = {"q_min": activations.q_min, "q_max": activations.q_max}
+    def _attachments(self, plan: Plan, target: Target) -> list[Edit]:
+        """Return the edits that attach quantizers."""
         edits: list[Edit] = []
-        if plan.activations:
-            edits.append(QuantizeActivations(groups=plan.activations, **limits))
-        if plan.standalone:
-            edits.append(QuantizeStandalone(modules=plan.standalone, **limits))
+        if plan.activations or plan.standalone:
+            grid = self.activation_grid(target)
+            if plan.activations:
+                edits.append(QuantizeActivations(groups=plan.activations, q_min=grid.q_min, q_max=grid.q_max))
+            if plan.standalone:
+                edits.append(QuantizeStandalone(modules=plan.standalone, q_min=grid.q_min, q_max=grid.q_max))
         by_grid: dict[Grid, list[str]] = {}
         for name in (*plan.weights, *plan.standalone):
-            by_grid.setdefault(self._weight_grid(name, scheme), []).append(name)
+            by_grid.setdefault(self.weight_grid(name, target), []).append(name)
         for grid, names in by_grid.items():
-            edits.append(QuantizeWeights(modules=tuple(names), q_min=grid.q_min, q_max=grid.q_max))
+            edits.append(
+                QuantizeWeights(
+                    modules=tuple(names),
+                    q_min=grid.q_min,
+                    q_max=grid.q_max,
+                    granularity=self.granularity,
+                    group_size=self.group_size,
+                    symmetric=self.weight_scheme == "symmetric",
+                )
+            )
         return edits
 
-    def _weight_grid(self, name: str, scheme: IntegerScheme) -> Grid:
-        """Return the grid of one layer's weight: the full one where the target or the recipe says so."""
-        own = own_settings(name, self.layers)
-        asked = own[0].weight_range if own else self.weight_range
-        return signed_grid(8, symmetric=True) if "full" in (asked, scheme.weight_range) else REDUCED
+    def _in_float(self, plan: Plan) -> list[LeftAlone]:
+        """Return the layers that float kernels run although their weights are quantized."""
+        if self.weights_only:
+            reason = "weights_only: runs in float, its weight decoded when the file is loaded"
+        elif self.activation_bits == 16:
+            reason = "runs in float between its quantizers: onnxruntime has no kernel for 16-bit activations"
+        else:
+            return []
+        return [LeftAlone(module=name, reason=reason) for name in (*plan.weights, *plan.standalone)]
 
 
-def _fold(graph_module: fx.GraphModule) -> FoldBatchNorm:
-    edit = FoldBatchNorm(pairs=tuple(foldable_pairs(graph_module)))
-    fold(graph_module, list(edit.pairs))
-    return edit
+def _fit(module: nn.Module) -> None:
+    """Choose the scales of every weight; behind a codebook one step for each codebook."""
+    for name, (quantizer, weight) in weight_quantizers(module).items():
+        layer = module.get_submodule(name)
+        codebook = next((each for each in layer.modules() if isinstance(each, Codebook)), None)
+        if codebook is None:
+            quantizer.fit(weight)
+        else:
+            scale = channel_scale(layer)
+            factor = torch.ones(len(weight), device=weight.device) if scale is None else scale.factor
+            quantizer.fit(weight, factor=factor, groups=codebook.groups)
+
+
+def _images(count: int, context: Context) -> Tensor:
+    return torch.from_numpy(_task(context).calibration_inputs(count, context.seed)).to(context.device)
 
 
 def _task(context: Context) -> Task:
     if context.task is None:
         raise DataError("linear_quantization needs images to calibrate on: give --data (a card, or 'digits')")
     return context.task
-
-
-def _scheme(context: Context) -> IntegerScheme:
-    if context.target.integer is None:
-        raise TargetError(f"target '{context.target.name}' has no integer scheme")
-    return context.target.integer

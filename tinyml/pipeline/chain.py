@@ -5,7 +5,9 @@ from typing import assert_never
 
 from tinyml.architecture import (
     Architecture,
+    AttachExits,
     CaptureGraph,
+    ClusterWeights,
     CutChannels,
     Edit,
     FoldBatchNorm,
@@ -34,8 +36,12 @@ def _pass_of(edit: Edit) -> str:
     match edit:
         case MaskWeights():
             return "weight_pruning"
+        case ClusterWeights():
+            return "kmeans_quantization"
         case QuantizeWeights() | QuantizeActivations() | QuantizeStandalone():
             return "linear_quantization"
+        case AttachExits():
+            return "early_exit"
         case CutChannels():
             return "channel_pruning"
         case HalfPrecision():

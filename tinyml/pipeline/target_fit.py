@@ -30,6 +30,9 @@ def check_target(module: nn.Module, target: Target) -> None:
         raise TargetError(
             f"the model's activations are {' and '.join(found)}, and target '{target.name}' wants {wanted}; {cure}"
         )
+    bits = {(quantizer.grid.q_max - quantizer.grid.q_min).bit_length() for quantizer in quantizers}
+    if missing := sorted(bits - {*target.integer.activation_bits}):
+        raise TargetError(f"the model's activations have {missing[0]} bits, and target '{target.name}' has not; {cure}")
     if target.integer.activation_symmetric and any(bool(quantizer.zero_point != 0) for quantizer in quantizers):
         raise TargetError(
             f"the model's activations have zero points, and target '{target.name}' wants symmetric ones; {cure}"

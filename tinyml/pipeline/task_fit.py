@@ -7,6 +7,8 @@ from torch import nn
 
 from tinyml.data import Task, check_outputs
 from tinyml.errors import DataError, ModelError, first_line
+from tinyml.graph.network_outputs import outputs_of
+from tinyml.layers.exit_heads import has_exits
 
 
 def check_task_shape(run: Path, input_shape: tuple[int, ...], task: Task | None) -> None:
@@ -23,7 +25,8 @@ def try_model(module: nn.Module, input_shape: tuple[int, ...], task: Task | None
     """Run one batch of zeros, so that a model that does not fit is refused before any work.
 
     Raises:
-        ModelError: the model cannot take the inputs, or does not give one tensor of the task's outputs.
+        ModelError: the model cannot take the inputs, or does not give one tensor of the task's outputs, or one for each
+            of the exits that tinyml attached.
     """
     try:
         with torch.inference_mode():
@@ -32,8 +35,9 @@ def try_model(module: nn.Module, input_shape: tuple[int, ...], task: Task | None
         first = first_line(error)
         shape = ", ".join(map(str, input_shape))
         raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {first}") from error
-    if not isinstance(output, torch.Tensor):
+    if not isinstance(output, torch.Tensor) and not has_exits(module):
         kind = type(output).__name__
         raise ModelError(f"the model returns a {kind}; it must return one tensor (wrap it in a factory)")
     if task is not None:
-        check_outputs(task, tuple(output.shape))
+        for each in outputs_of(output):
+            check_outputs(task, tuple(each.shape))

@@ -58,6 +58,7 @@ WORDINGS: Final = {
     "auc": Wording(label="Area under ROC curve"),
     "size_bytes": Wording(label="File size", less="smaller", more="larger"),
     "size_gzip_bytes": Wording(label="File size after gzip", less="smaller", more="larger"),
+    "entropy_bytes": Wording(label="File size, weights Huffman-coded, at best", less="smaller", more="larger"),
     "loaded_bytes": Wording(label="Constants in memory", less="smaller", more="larger"),
     "latency_ms": Wording(label="Latency, median", less="faster", more="slower"),
     "peak_activation_bytes": Wording(label="Peak activation memory", less="smaller", more="larger"),

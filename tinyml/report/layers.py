@@ -40,8 +40,8 @@ def _row(name: str, before: Profile, after: Profile, old: LayerWeights | None, n
         name=name,
         kind=kept.operator if kept else "",
         shape=layers[0].output_shape[1:] if layers else (),
-        before=_cost(_of(before, old), str(old.stored.dtype)) if old else LayerCost(),
-        after=_cost(_of(after, new), str(new.stored.dtype)) if new else LayerCost(),
+        before=_cost(_of(before, old), old.form) if old else LayerCost(),
+        after=_cost(_of(after, new), new.form) if new else LayerCost(),
     )
 
 

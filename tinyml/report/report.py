@@ -51,7 +51,7 @@ class LayerCost:
         macs: multiply-adds for one input.
         activation_bytes: bytes of its output for one input.
         latency_ms: time in the runtime's own profile.
-        stored: type of its weights in the file: "float32", "int8".
+        stored: form of its weights in the file: "float32", "int8", "4-bit codebook".
     """
 
     parameters: int | None = None

@@ -1,8 +1,8 @@
-"""What onnxruntime's refusal to load a file means, and what to do about it."""
+"""What onnxruntime's refusal to load a file or to run it means, and what to do about it."""
 
 import re
 
-from tinyml.errors import CheckpointError, Refused, TargetError
+from tinyml.errors import CheckpointError, Refused, TargetError, first_line
 
 
 def load_refused(source: str, message: str, version: str) -> Refused:
@@ -25,3 +25,25 @@ def load_refused(source: str, message: str, version: str) -> Refused:
         return TargetError(f"{source}: onnxruntime {version} cannot run operator {found[1]} (node '{found[2]}').")
     lines = message.strip().splitlines() or ["(no message)"]
     return CheckpointError(f"{source}: onnxruntime {version} refused it: {lines[0]}")
+
+
+def run_refused(
+    source: str, given: str, allowed: str, error: Exception, *, one_by_one: bool = False
+) -> CheckpointError:
+    """Return the error to raise where onnxruntime refused to run `source` on what was `given`, or failed on it.
+
+    Args:
+        source: the file.
+        given: types and shapes of the inputs.
+        allowed: what the file takes.
+        error: what onnxruntime raised.
+        one_by_one: whether a batch was given to a file with exits, which decides for one input at a time.
+    """
+    if one_by_one:
+        return CheckpointError(
+            f"{source}: it was given a batch, {given}; a file with exits takes one input at a time, {allowed}. Batches "
+            "are what its stages are for: tinyml.runtime.staged.StagedNetwork, or run_stages.py beside them."
+        )
+    return CheckpointError(
+        f"{source}: running it on {given} failed; it takes {allowed}. onnxruntime says: {first_line(error)}"
+    )

@@ -10,7 +10,7 @@ Settings that every session shares, so that two files are always measured alike:
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final, final
@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import DTypeLike, NDArray
 
-from tinyml.errors import CheckpointError, TargetError, did_you_mean, first_line
-from tinyml.runtime.refusal import load_refused
+from tinyml.errors import CheckpointError, TargetError, did_you_mean
+from tinyml.runtime.refusal import load_refused, run_refused
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Session:
         outputs: names of the outputs, in order.
         providers: execution providers of the session, the preferred first.
         threads: threads inside an operator.
+        metadata: what the file says of itself, by key.
     """
 
     def __init__(self, inner: Any, *, source: str, threads: int) -> None:
@@ -75,6 +76,7 @@ class Session:
         self.input_dtype: np.dtype[Any] = np.dtype(_NUMPY_TYPES[inputs[0].type])
         self.outputs: tuple[str, ...] = tuple(entry.name for entry in inner.get_outputs())
         self.providers: tuple[str, ...] = tuple(inner.get_providers())
+        self.metadata: dict[str, str] = dict(inner.get_modelmeta().custom_metadata_map)
 
     @property
     def batch(self) -> int:
@@ -91,10 +93,9 @@ class Session:
         try:
             values = self._inner.run(None, {self.input_name: x})
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception
-            raise CheckpointError(
-                f"{self.source}: running it on {x.dtype} {x.shape} failed; it takes {self.input_dtype} "
-                f"{self.input_shape}. onnxruntime says: {first_line(error)}"
-            ) from error
+            given, allowed = f"{x.dtype} {x.shape}", f"{self.input_dtype} {self.input_shape}"
+            one_by_one = self.batch == 1 and x.shape[:1] > (1,) and "exit" in self.outputs
+            raise run_refused(self.source, given, allowed, error, one_by_one=one_by_one) from error
         return dict(zip(self.outputs, values, strict=True))
 
     def placement(self) -> dict[str, str]:
@@ -109,6 +110,38 @@ class Session:
     def end_profile(self) -> Path:
         """Stop the runtime's own profile and return its JSON file; the session was opened with `profile_prefix`."""
         return Path(self._inner.end_profiling())
+
+
+@final
+class StageSession:
+    """A stage of a network with exits, opened in onnxruntime: it has as many inputs as tensors cross into it.
+
+    Attributes:
+        source: the file, or "the model in memory"; for messages.
+        inputs: names of the inputs, in order.
+        outputs: names of the outputs, in order.
+    """
+
+    def __init__(self, inner: Any, *, source: str) -> None:
+        """Wrap an `onnxruntime.InferenceSession`; use `open_stage`."""
+        self._inner = inner
+        self._takes = ", ".join(f"'{entry.name}' {entry.type} {tuple(entry.shape)}" for entry in inner.get_inputs())
+        self.source = source
+        self.inputs: tuple[str, ...] = tuple(entry.name for entry in inner.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(entry.name for entry in inner.get_outputs())
+
+    def run(self, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return each output by name; `values` holds the inputs, and may hold more.
+
+        Raises:
+            CheckpointError: the stage refused an input, or failed on it.
+        """
+        fed = {name: values[name] for name in self.inputs}
+        try:
+            return dict(zip(self.outputs, self._inner.run(None, fed), strict=True))
+        except Exception as error:  # onnxruntime's exceptions share no base class but Exception
+            given = ", ".join(f"'{name}' {value.dtype} {value.shape}" for name, value in fed.items())
+            raise run_refused(self.source, given, self._takes, error) from error
 
 
 def open_session(
@@ -134,14 +167,29 @@ def open_session(
         CheckpointError: the file is missing, empty, damaged or not ONNX, or has more than one input.
         TargetError: the provider is not installed or did not start, or the file is too new for this onnxruntime.
     """
-    source = "the model in memory" if isinstance(model, bytes) else str(model)
-    require_provider(provider)
-    if isinstance(model, Path) and not model.is_file():
-        raise CheckpointError(f"{source}: no such file; give an ONNX file or a run directory that holds model.onnx.")
     options = _options(threads=threads, optimized=optimized, x64_quant_precision=x64_quant_precision)
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
+    return Session(_open(model, provider, options), source=_source(model), threads=threads)
+
+
+def open_stage(model: Path | bytes, *, provider: str = CPU, threads: int = 1) -> StageSession:
+    """Return a session on a stage of a network with exits; arguments and errors are those of `open_session`."""
+    options = _options(threads=threads, optimized=True, x64_quant_precision=False)
+    return StageSession(_open(model, provider, options), source=_source(model))
+
+
+def _source(model: Path | bytes) -> str:
+    return "the model in memory" if isinstance(model, bytes) else str(model)
+
+
+def _open(model: Path | bytes, provider: str, options: Any) -> Any:
+    """Return the `onnxruntime.InferenceSession`; errors as in `open_session`."""
+    source = _source(model)
+    require_provider(provider)
+    if isinstance(model, Path) and not model.is_file():
+        raise CheckpointError(f"{source}: no such file; give an ONNX file or a run directory that holds model.onnx.")
     if provider != CPU:
         _load_cuda_libraries()
     try:
@@ -158,8 +206,8 @@ def open_session(
             f"{provider} is installed but did not start (a missing driver, CUDA or cuDNN library?); onnxruntime fell "
             f"back to {', '.join(inner.get_providers())}. `tinyml doctor` lists what this machine has."
         )
-    logger.debug("opened %s with %s, %d threads", source, inner.get_providers(), threads)
-    return Session(inner, source=source, threads=threads)
+    logger.debug("opened %s with %s, %d threads", source, inner.get_providers(), options.intra_op_num_threads)
+    return inner
 
 
 def logits(session: Session, x: NDArray[Any], batch: int = 64) -> NDArray[Any]:

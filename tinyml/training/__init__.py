@@ -6,10 +6,10 @@ from tinyml.training.batchnorm import recalibrate_batchnorm
 from tinyml.training.devices import find_device
 from tinyml.training.distillation import check_teacher, distilled
 from tinyml.training.evaluation import Evaluation, evaluate
-from tinyml.training.freezing import frozen
+from tinyml.training.freezing import frozen, heads_alone
 from tinyml.training.joining import joined
 from tinyml.training.loop import train
-from tinyml.training.losses import Loss, Objective, OutputObjective, task_objective
+from tinyml.training.losses import ExitLoss, Loss, Objective, OutputObjective, task_objective
 from tinyml.training.processes import ALONE, Processes
 from tinyml.training.result import DivergenceError, EpochRecord, TrainingResult
 from tinyml.training.run import StepHook
@@ -24,6 +24,7 @@ __all__ = [
     "DivergenceError",
     "EpochRecord",
     "Evaluation",
+    "ExitLoss",
     "Loss",
     "Objective",
     "OptimizerName",
@@ -43,6 +44,7 @@ __all__ = [
     "find_device",
     "fresh_module",
     "frozen",
+    "heads_alone",
     "joined",
     "recalibrate_batchnorm",
     "task_objective",

@@ -5,7 +5,8 @@
 `hard` is the task's loss. `soft` is T^2 KL(teacher || student) of probabilities softened by T for classification
 (Hinton, Vinyals and Dean 2015, arXiv:1503.02531), and the squared error to the teacher's outputs for reconstruction. A
 hint compares what a module of the same name gives in both networks: the values where the shapes agree, attention maps
-where only the channels differ, as after pruning (losses.py).
+where only the channels differ, as after pruning (losses.py). Each exit of a student learns from the teacher so, and
+none from the student's last; their losses are added with the weights that `hard` has for them.
 """
 
 import math
@@ -78,7 +79,11 @@ def distilled(
             outputs = module(inputs)
         with torch.no_grad(), _watched(teacher, hints) as taught:
             wanted = teacher(inputs)
-        total = (1 - weight) * hard.loss(outputs, inputs, targets) + weight * soft(outputs, wanted)
+
+        def loss(student_outputs: Tensor) -> Tensor:
+            return (1 - weight) * hard.loss(student_outputs, inputs, targets) + weight * soft(student_outputs, wanted)
+
+        total = hard.exits.total(outputs, loss, share=0.0)
         return total + hint_weight * _hint_loss(seen, taught, hints) if hints else total
 
     with evaluation_mode(teacher):
@@ -99,7 +104,10 @@ def check_teacher(student: nn.Module, teacher: nn.Module, task: Task, hints: Seq
     """
     with ExitStack() as stack:
         seen, taught = (stack.enter_context(_watched(module, hints)) for module in (student, teacher))
-        given, wanted = trial_outputs(student, task, "student"), trial_outputs(teacher, task, "teacher")
+        given, taught_outputs = trial_outputs(student, task, "student")[-1], trial_outputs(teacher, task, "teacher")
+    if len(taught_outputs) > 1:
+        raise ModelError(f"the teacher gives a tuple for the inputs of '{task.name}': choose one without exits")
+    (wanted,) = taught_outputs
     if given.shape != wanted.shape:
         raise ModelError(
             f"the teacher's outputs have shape {_shape(wanted)} and the student's {_shape(given)}: a teacher needs the "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tinyml.data import Split, Task, check_outputs
 from tinyml.errors import DataError, ModelError, TinymlError, first_line
+from tinyml.graph.network_outputs import outputs_of
 from tinyml.training.processes import ALONE, Processes
 
 BATCH_SIZE = 500
@@ -24,10 +25,17 @@ class NonFiniteError(TinymlError):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The score (0-1) of a module over n examples: accuracy, or the AUC of a reconstruction."""
+    """The score of a module over n examples.
+
+    Attributes:
+        score: 0-1: accuracy, or the AUC of a reconstruction; of a network with exits the mean over all of them.
+        n: number of examples.
+        by_exit: the score at each exit, the last the network's own; one for a network without exits.
+    """
 
     score: float
     n: int
+    by_exit: tuple[float, ...]
 
 
 def evaluate(
@@ -45,12 +53,15 @@ def evaluate(
     if broken:
         raise NonFiniteError(f"the outputs for {broken:,} of {len(split):,} examples are NaN or infinite")
     # Only the error of a reconstruction is taken against the inputs.
-    inputs = task.inputs(split.x) if task.kind == "reconstruction" else outputs
-    return Evaluation(score=float(task.score(outputs, split.y, inputs).mean()), n=len(split))
+    inputs = task.inputs(split.x) if task.kind == "reconstruction" else outputs[:, 0]
+    scores = [float(task.score(at_exit, split.y, inputs).mean()) for at_exit in outputs.swapaxes(0, 1)]
+    return Evaluation(score=sum(scores) / len(scores), n=len(split), by_exit=tuple(scores))
 
 
 def predict(module: nn.Module, task: Task, split: Split, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
-    """Return the outputs (N, ...) float32 of the module in evaluation mode for a split, in its order.
+    """Return the outputs (N, exits, ...) float32 of the module in evaluation mode for a split, in its order.
+
+    The last exit is the network's own output, and of a network without exits the only one.
 
     Raises:
         DataError: The split is empty.
@@ -60,7 +71,8 @@ def predict(module: nn.Module, task: Task, split: Split, *, batch_size: int = BA
     outputs: list[Tensor] = []
     with evaluation_mode(module), torch.inference_mode():
         for x, _ in task.batches(split, batch_size):
-            outputs.append(module(placed(torch.from_numpy(x), module)).float().cpu())
+            given = outputs_of(module(placed(torch.from_numpy(x), module)))
+            outputs.append(torch.stack([each.float().cpu() for each in given], dim=1))
     return torch.cat(outputs).numpy()
 
 
@@ -112,26 +124,33 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def check_fit(module: nn.Module, task: Task) -> None:
-    """Raise unless the module takes the task's inputs and gives as many outputs as the task has classes.
+    """Raise unless the module takes the task's inputs and gives as many outputs as the task has classes, at every exit.
 
     Raises:
         ModelError: It does not; the message names what was given and what is needed.
     """
-    check_outputs(task, tuple(trial_outputs(module, task, "model").shape))
+    for outputs in trial_outputs(module, task, "model"):
+        check_outputs(task, tuple(outputs.shape))
 
 
-def trial_outputs(module: nn.Module, task: Task, who: str) -> Tensor:
+def trial_outputs(module: nn.Module, task: Task, who: str) -> tuple[Tensor, ...]:
     """Return the module's outputs (2, ...) for two inputs of zeros, in evaluation mode and without gradients.
 
+    They are those of its exits, the last its own; only a classifier may have exits.
+
     Raises:
-        ModelError: It does not take the task's inputs, or gives no tensor; the message calls it `who`.
+        ModelError: It does not take the task's inputs, or gives no tensors; the message calls it `who`.
     """
     try:
         with evaluation_mode(module), torch.no_grad():
-            outputs = module(placed(torch.zeros(2, *task.input_shape), module))
+            given = module(placed(torch.zeros(2, *task.input_shape), module))
     except RuntimeError as error:
         reason = first_line(error)
         raise ModelError(f"the {who} does not take the inputs {task.input_shape} of '{task.name}': {reason}") from error
-    if not isinstance(outputs, Tensor):
-        raise ModelError(f"the {who} gives a {type(outputs).__name__} for the inputs of '{task.name}', not a tensor")
-    return outputs
+    try:
+        outputs = outputs_of(given)
+    except TypeError:
+        outputs = ()
+    if len(outputs) == 1 or (outputs and task.kind == "classification"):
+        return outputs
+    raise ModelError(f"the {who} gives a {type(given).__name__} for the inputs of '{task.name}', not a tensor")

@@ -8,6 +8,7 @@ from torch import nn
 
 from tinyml.errors import UsageError
 from tinyml.graph.name_patterns import pattern_fault
+from tinyml.layers.exit_heads import EXIT_HEADS, head_parameters
 
 
 @contextmanager
@@ -33,6 +34,26 @@ def frozen(module: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def heads_alone(module: nn.Module) -> Iterator[None]:
+    """Let nothing but the heads of a network's exits require a gradient while the context is open.
+
+    Raises:
+        UsageError: The network has no exits.
+    """
+    heads = {id(parameter) for parameter in head_parameters(module)}
+    if not heads:
+        raise UsageError("the network has no exits whose heads could be trained alone; attach them first")
+    held = [each for each in module.parameters() if each.requires_grad and id(each) not in heads]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
 def is_frozen(module: nn.Module) -> bool:
     """Return whether a module has parameters, its own or inside it, of which none requires a gradient."""
     wanted = [parameter.requires_grad for parameter in module.parameters()]
@@ -40,8 +61,15 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def train_mode(module: nn.Module) -> None:
-    """Set training mode, but evaluation mode in parts that are frozen: their statistics and dropout do not move."""
+    """Set training mode, but evaluation mode in parts that are frozen: their statistics and dropout do not move.
+
+    Where nothing but the heads of exits is trained, the whole network in front of them is such a part.
+    """
     module.train()
+    heads = {id(parameter) for parameter in head_parameters(module)}
+    if heads and not any(each.requires_grad for each in module.parameters() if id(each) not in heads):
+        module.eval()
+        module.get_submodule(EXIT_HEADS).train()
     for part in module.modules():
         if is_frozen(part):
             part.eval()

@@ -5,11 +5,13 @@ better written as a `Loss`, for `OutputObjective(loss)` can be joined with a tea
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tinyml.graph.network_outputs import Outputs, outputs_of
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Runs the module on inputs (N, ...) with targets (N,) and returns the loss, a tensor of one number."""
@@ -21,15 +23,55 @@ EPSILON = 1e-6
 """Added to the mean square of a teacher's features, which may all be zero."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExitLoss:
+    """How the losses of a network's exits become one; of a network without exits the loss is what it is.
+
+        total = sum over exits of weight (1 - share) loss + weight share T^2 KL(last || exit)
+
+    The last exit, the network's own output, has no term of the second kind, and learns nothing from it: no gradient
+    goes that way. After Phuong and Lampert 2019 (Distillation-based training for multi-exit architectures).
+
+    Attributes:
+        weights: one for each exit, the last the network's own output; () for 1 each.
+        share: of the loss of an exit (0-1) that it learns from the last one.
+        temperature: T, above 0.
+    """
+
+    weights: tuple[float, ...] = ()
+    share: float = 0.0
+    temperature: float = 1.0
+
+    def total(self, given: Outputs, loss: Callable[[Tensor], Tensor], *, share: float | None = None) -> Tensor:
+        """Return the loss of a network that gave these outputs.
+
+        Args:
+            given: by the network, for a batch.
+            loss: of the outputs of one exit.
+            share: in place of the one above, where another network teaches.
+        """
+        outputs = outputs_of(given)
+        if len(outputs) == 1:
+            return loss(outputs[0])
+        weights, share = self.weights or (1.0,) * len(outputs), self.share if share is None else share
+        total, last = weights[-1] * loss(outputs[-1]), outputs[-1].detach()
+        for weight, early in zip(weights, outputs[:-1], strict=False):
+            total = total + weight * (1 - share) * loss(early)
+            if share:
+                total = total + weight * share * distillation(early, last, temperature=self.temperature)
+        return total
+
+
 @dataclass(frozen=True)
 class OutputObjective:
-    """The objective that runs the module once and takes a loss of its outputs."""
+    """The objective that runs the module once and takes a loss of its outputs, at each of its exits."""
 
     loss: Loss
+    exits: ExitLoss = field(default_factory=ExitLoss)
 
     def __call__(self, module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss; see `Objective`."""
-        return self.loss(module(inputs), inputs, targets)
+        return self.exits.total(module(inputs), lambda outputs: self.loss(outputs, inputs, targets))
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -82,7 +124,7 @@ def _attention(features: Tensor) -> Tensor:
 
 
 def task_objective(
-    kind: Literal["classification", "reconstruction"], *, label_smoothing: float = 0.0
+    kind: Literal["classification", "reconstruction"], *, label_smoothing: float = 0.0, exits: ExitLoss | None = None
 ) -> OutputObjective:
     """Return the objective of a kind of task: cross-entropy, or the squared error of reconstructing the inputs."""
 
@@ -92,4 +134,4 @@ def task_objective(
     def reconstruction(outputs: Tensor, inputs: Tensor, _: Tensor) -> Tensor:
         return reconstruction_error(outputs, inputs)
 
-    return OutputObjective(classification if kind == "classification" else reconstruction)
+    return OutputObjective(classification if kind == "classification" else reconstruction, exits or ExitLoss())

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyml.verification.check import Check, outcome
+from tinyml.verification.exits import ExitAnswers
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -45,18 +46,33 @@ class Reference:
     real: bool
     """Whether the inputs are images of the test split; on random inputs an argmax means nothing."""
     classification: bool
+    exits: ExitAnswers | None = None
+    """Of a network with exits: what it answers at each; `outputs` are those of the exits that it takes."""
 
 
 def agreement_checks(
-    reference: Reference, outputs: NDArray[np.float32], precision: Precision, bound: float | None
+    reference: Reference,
+    outputs: NDArray[np.float32],
+    precision: Precision,
+    bound: float | None,
+    taken: NDArray[np.int64] | None = None,
 ) -> list[Check]:
-    """Return the checks of the file's `outputs` against the reference; `bound` replaces the default agreement."""
+    """Return the checks of the file's `outputs` against the reference; `bound` replaces the default agreement.
+
+    Args:
+        reference: what the trained model answers.
+        outputs: what the file answers, (N, ...).
+        precision: of the file.
+        bound: least share of equal answers, in place of the precision's.
+        taken: the exit (N,) that the file took, of a network with exits: numbers are compared exit for exit.
+    """
     checks = [_finite(outputs)]
     if reference.classification and reference.real:
         checks.append(_argmax(reference, outputs, AGREEMENT[precision] if bound is None else bound))
     elif precision != "float32":
         checks.append(_root_mean_square(reference, outputs, ROOT_MEAN_SQUARE[precision]))
-    checks.append(_largest(reference, outputs, demanded=precision == "float32"))
+    trained = reference.outputs if reference.exits is None or taken is None else reference.exits.at(taken)
+    checks.append(_largest(trained, outputs, demanded=precision == "float32"))
     return checks
 
 
@@ -71,9 +87,9 @@ def _finite(outputs: NDArray[np.float32]) -> Check:
     )
 
 
-def _largest(reference: Reference, outputs: NDArray[np.float32], *, demanded: bool) -> Check:
-    spread = float(np.ptp(reference.outputs)) or 1.0
-    share = float(np.abs(reference.outputs - outputs).max()) / spread
+def _largest(trained: NDArray[np.float32], outputs: NDArray[np.float32], *, demanded: bool) -> Check:
+    spread = float(np.ptp(trained)) or 1.0
+    share = float(np.abs(trained - outputs).max()) / spread
     return Check(
         name=LARGEST_DIFFERENCE,
         value=f"{share:.2e} of the outputs' range",

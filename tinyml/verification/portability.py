@@ -10,10 +10,12 @@ from typing import Final
 import onnx
 import torch
 
-from tinyml.export.rewrites.index import GraphIndex, attribute
+from tinyml.export.rewrites.index import GraphIndex
 from tinyml.graph.onnx_constants import Constants
+from tinyml.graph.onnx_graphs import graphs
 from tinyml.numerics.saturation import SAFE_PAIR_SUM, largest_pair_sum
 from tinyml.verification.check import Check
+from tinyml.verification.quantized_layers import quantized_layers
 
 _SATURATES: Final = "on x86 without VNNI pairs of products can saturate 16 bits"
 _CURE: Final = "for every CPU compress with --target x86-avx2 and weight_range: target"
@@ -28,22 +30,17 @@ class PairSum:
 
 
 def pair_sums(graph: onnx.GraphProto) -> list[PairSum]:
-    """Return the bound's left side for every Conv, Gemm and MatMul with int8 weights and 8-bit activations."""
-    index = GraphIndex(graph)
-    constants = Constants(index.constants, index.producers)
+    """Return the bound's left side for every Conv, Gemm and MatMul with int8 weights and 8-bit activations.
+
+    Layers inside the branches of an If count as those outside.
+    """
     found = []
-    for node in graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul"):
-            continue
-        data, weight = index.dequantizer(node.input[0]), index.dequantizer(node.input[1])
-        if data is None or weight is None or weight.input[0] not in constants:
-            continue
-        codes = torch.from_numpy(constants.value(weight.input[0]).copy())
-        if codes.dtype is not torch.int8:
-            continue
-        channels = 0 if node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0)) else -1
-        largest = int(largest_pair_sum(codes.movedim(channels, 0)).max())
-        found.append(PairSum(weight=weight.input[0], largest=largest))
+    for inner in graphs(graph):
+        index = GraphIndex(inner)
+        for layer in quantized_layers(inner, index, Constants(index.constants, index.producers)):
+            if layer.codes.dtype is torch.int8:
+                largest = int(largest_pair_sum(layer.codes).max())
+                found.append(PairSum(weight=layer.weight.input[0], largest=largest))
     return found
 
 

@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinyml.errors import CheckpointError, TinymlError
+from tinyml.graph.first_input import first_input
+from tinyml.graph.network_outputs import outputs_of
 from tinyml.layers.integer_layers import IntegerLayer, integer_layers
 from tinyml.layers.quantizers import ActivationQuantizer
-from tinyml.numerics.saturation import saturation_error
+from tinyml.numerics.saturation import convolution_saturation, saturation_error
+from tinyml.runtime.exit_policy import ExitPolicy
 from tinyml.runtime.session import logits, open_session
 from tinyml.verification.check import Check, outcome
+from tinyml.verification.exits import ExitAnswers
 
 THREE_RUNS = 0.99
 BATCH = 50
@@ -56,28 +59,40 @@ def three_runs(
 
 
 @torch.inference_mode()
-def saturated_outputs(model: nn.Module, inputs: Tensor) -> NDArray[np.float32]:
-    """Return what the quantized model would answer on x86 without VNNI, (N, ...); emulated, not measured there."""
-    hooks = [layer.layer.register_forward_hook(_saturate(layer), prepend=True) for layer in integer_layers(model)]
+def saturated_outputs(model: nn.Module, inputs: Tensor, policy: ExitPolicy | None = None) -> NDArray[np.float32]:
+    """Return what the quantized model would answer on x86 without VNNI, (N, ...); emulated, not measured there.
+
+    Args:
+        model: the trained model.
+        inputs: (N, ...), normalised.
+        policy: by which examples leave a network with exits; its answers are those of the exits that they take.
+    """
+    hooks = [
+        layer.layer.register_forward_hook(_saturate(layer), prepend=True, with_kwargs=True)
+        for layer in integer_layers(model)
+    ]
     try:
-        return torch.cat([model(batch) for batch in torch.split(inputs, BATCH)]).float().numpy()
+        given = [torch.stack(outputs_of(model(batch))) for batch in torch.split(inputs, BATCH)]
+        at_exits: NDArray[np.float32] = torch.cat(given, dim=1).float().numpy()
     finally:
         for hook in hooks:
             hook.remove()
+    answered: NDArray[np.float32] = at_exits[-1]
+    return answered if policy is None else ExitAnswers(policy=policy, logits=at_exits).chosen
 
 
-def _saturate(layer: IntegerLayer) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+def _saturate(layer: IntegerLayer) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Tensor], Tensor]:
     """Return a hook that adds the error of saturation to the layer's output."""
     layer.weight_quantizer.freeze(layer.weight)
     quantizers = cycle(layer.input_quantizers)
 
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> Tensor:
         quantizer = next(quantizers)
-        if is_depthwise(module):
+        if is_depthwise(module) or quantizer.zero_point.dtype.itemsize > 1:  # float kernels run 16-bit activations
             return output
-        error = _error(module, inputs[0], quantizer, layer.weight_quantizer.codes)
+        error = _error(module, first_input(inputs, named), quantizer, layer.weight_quantizer.codes)
         scale = quantizer.scale * layer.weight_quantizer.scale
-        return output + (error * scale[:, None]).reshape(output.shape)
+        return output + (error * scale.reshape(-1, 1)).reshape(output.shape)
 
     return hook
 
@@ -98,32 +113,24 @@ def _error(layer: nn.Module, x: Tensor, quantizer: ActivationQuantizer, codes: T
     if isinstance(layer, nn.Linear):
         rows = unsigned.flatten(0, -2)
         return saturation_error(rows[:, :, None], codes).squeeze(-1).reshape(*x.shape[:-1], -1).unsqueeze(-1)
-    return _convolution_error(layer, unsigned, zero, codes)
+    return convolution_saturation(
+        unsigned,
+        codes,
+        zero=zero,
+        stride=layer.stride,
+        padding=_padding(layer),
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
 
 
-def _convolution_error(layer: nn.Conv1d | nn.Conv2d, unsigned: Tensor, zero: float, codes: Tensor) -> Tensor:
-    """Return the error (N, C_out, L) of a one- or two-dimensional convolution, group by group."""
-    flat = unsigned.ndim == 3
-    unsigned, codes = (t.unsqueeze(2) if flat else t for t in (unsigned, codes))
-    kernel, dilation, stride = ((1, *v) if flat else v for v in (layer.kernel_size, layer.dilation, layer.stride))
-    padded = F.pad(unsigned, _padding(layer, kernel, dilation), value=zero)
-    columns = F.unfold(padded, kernel, dilation=dilation, stride=stride)
-    blocks = columns.reshape(len(columns), layer.in_channels, kernel[0] * kernel[1], -1).chunk(layer.groups, dim=1)
-    parts = [
-        saturation_error(block.transpose(1, 2).flatten(1, 2), weights.permute(0, 2, 3, 1).flatten(1))
-        for block, weights in zip(blocks, codes.chunk(layer.groups), strict=True)
-    ]
-    return torch.cat(parts, dim=1)
-
-
-def _padding(
-    layer: nn.Conv1d | nn.Conv2d, kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    """Return (left, right, top, bottom) as F.pad wants them."""
-    if isinstance(layer.padding, str):
-        if layer.padding == "valid":
-            return 0, 0, 0, 0
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        return total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2
-    rows, columns = layer.padding if len(layer.padding) == 2 else (0, *layer.padding)
-    return columns, columns, rows, rows
+def _padding(layer: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
+    """Return (left, right, top, bottom) as F.pad wants them, (left, right) for one dimension."""
+    if layer.padding == "valid":
+        sides = [(0, 0) for _ in layer.kernel_size]
+    elif isinstance(layer.padding, str):
+        totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        sides = [(total // 2, total - total // 2) for total in totals]
+    else:
+        sides = [(size, size) for size in layer.padding]
+    return tuple(size for side in reversed(sides) for size in side)

@@ -7,10 +7,14 @@ import onnx
 from numpy.typing import NDArray
 
 from tinyml.errors import CheckpointError, first_line
+from tinyml.runtime.exits_file import EXITS_NAME, read_exits
+from tinyml.runtime.one_by_one import answer_each
 from tinyml.runtime.session import logits, open_session
 from tinyml.target import Target
 from tinyml.verification.agreement import Precision, Reference, agreement_checks
 from tinyml.verification.check import Check, Verification, outcome
+from tinyml.verification.exits import SAME_EXIT, same_exit_check, stages_check
+from tinyml.verification.layer_by_layer import layer_by_layer
 from tinyml.verification.portability import is_quantized, portability_check
 from tinyml.verification.trials import THREE_RUNS, three_runs
 
@@ -22,6 +26,8 @@ def verify_file(
     target: Target | None,
     agreement: float | None = None,
     same_runs: float = THREE_RUNS,
+    same_exits: float = SAME_EXIT,
+    stages: Path | None = None,
     threads: int = 1,
 ) -> Verification:
     """Return the checks of the file; without a reference only its structure and the static bound are checked.
@@ -32,6 +38,8 @@ def verify_file(
         target: what the file was made for; None where that is not known.
         agreement: least share of equal answers, in place of the default of the file's precision.
         same_runs: least share of equal answers of the file under three settings of the runtime.
+        same_exits: of a file with exits whose numbers are rounded, the least share of equal exits.
+        stages: of a file with exits, the folder with its stages.
         threads: of every session.
 
     Raises:
@@ -42,10 +50,24 @@ def verify_file(
     quantized = is_quantized(model.graph)
     if reference is not None:
         provider = target.provider if target is not None else "CPUExecutionProvider"
-        outputs = logits(open_session(path, provider=provider, threads=threads), reference.inputs)
-        checks += agreement_checks(reference, outputs, precision_of(model), agreement)
+        session = open_session(path, provider=provider, threads=threads)
+        if reference.exits is None:
+            outputs = logits(session, reference.inputs)
+            checks += agreement_checks(reference, outputs, precision_of(model), agreement)
+        else:
+            outputs, taken = answer_each(session, reference.inputs)
+            checks += agreement_checks(reference, outputs, precision_of(model), agreement, taken)
+            rounded = precision_of(model) != "float32"
+            checks.append(same_exit_check(reference.exits, taken, bound=same_exits, rounded=rounded))
+            if stages is not None:
+                checks.append(
+                    stages_check(stages, reference.inputs, outputs, taken, provider=provider, threads=threads)
+                )
         if quantized and provider == "CPUExecutionProvider" and reference.classification and reference.real:
             checks.append(three_runs(path, reference.inputs, outputs, threads=threads, bound=same_runs))
+        if quantized and provider == "CPUExecutionProvider":
+            first, *later = [model] if stages is None else _stage_models(stages)
+            checks.append(layer_by_layer(first, reference.inputs, threads=threads, later=later))
     if quantized:
         demanded = target is not None and target.integer is not None and target.integer.weight_range == "reduced"
         checks.append(portability_check(model.graph, demanded=demanded))
@@ -67,6 +89,10 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.ir_version:  # an empty file parses as an empty message
         raise CheckpointError(f"{path}: is not an ONNX file, or is empty")
     return model
+
+
+def _stage_models(folder: Path) -> list[onnx.ModelProto]:
+    return [read_model(folder / name) for name in read_exits(folder / EXITS_NAME).stages]
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:

@@ -11,6 +11,8 @@ from tinyml.export.rewrites.names import name_constants, name_layers
         ("layer1.0.conv.parametrizations.weight.0.codes", "layer1.0.conv.weight_quantized"),
         ("layer1.0.conv.parametrizations.weight.0.scale", "layer1.0.conv.weight_scale"),
         ("layer1.0.conv.parametrizations.weight.original", "layer1.0.conv.weight"),
+        ("layer1.0.conv.parametrizations.weight.1.stored", "layer1.0.conv.weight"),
+        ("layer1.0.conv.parametrizations.weight.2.factor", "layer1.0.conv.weight_factor"),
         ("activation_quantizers.relu_1_grid.scale", "relu_1_scale"),
         ("activation_quantizers.relu_1_grid.zero_point", "relu_1_zero_point"),
         ("body.conv.input_quantizer.scale", "body.conv.input_scale"),
@@ -58,3 +60,14 @@ def test_an_integer_layer_is_named_after_the_layer_of_its_codes(hand_made):
     made = hand_made(nodes, codes)
     assert made.outputs_kept_by(name_layers)
     assert [node.name for node in made.graph.node] == ["DequantizeLinear_0", "fc"]
+
+
+def test_a_layer_is_named_after_the_weight_before_its_factors(hand_made):
+    nodes = [
+        helper.make_node("Mul", ["fc.weight", "fc.weight_factor"], ["scaled"], name="Mul_0"),
+        helper.make_node("Transpose", ["scaled"], ["turned"], name="Transpose_1", perm=[1, 0]),
+        helper.make_node("MatMul", ["input", "turned"], ["output"], name="MatMul_2"),
+    ]
+    made = hand_made(nodes, {"fc.weight": np.eye(4, dtype=np.float32), "fc.weight_factor": np.float32([[2]])})
+    assert made.outputs_kept_by(name_layers)
+    assert made.graph.node[2].name == "fc"

@@ -68,3 +68,24 @@ def test_a_clip_without_limits_is_removed(hand_made):
     del made.graph.node[0].input[1:]
     assert made.outputs_kept_by(remove_redundant_rectifiers)
     assert "Clip" not in made.operators
+
+
+@pytest.mark.parametrize(
+    ("rectifier", "scale", "zero_point", "first", "last", "stays"),
+    [
+        ("Relu", 0.1, np.int8(-8), -8, 7, False),
+        ("Relu", 0.1, np.int8(-7), -8, 7, True),
+        ("Clip", 6 / 15, np.uint8(0), 0, 15, False),
+        ("Clip", 6 / 14, np.uint8(0), 0, 15, True),
+    ],
+    ids=["4 bits from zero", "4 bits from below zero", "ReLU6 and 4 bits up to 6", "ReLU6 and 4 bits beyond 6"],
+)
+def test_codes_that_are_clipped_count_as_the_grid(hand_made, rectifier, scale, zero_point, first, last, stays):
+    made = rectified(hand_made, rectifier, scale, zero_point)
+    made.graph.node.insert(2, helper.make_node("Clip", ["q", "first", "last"], ["c"]))
+    made.graph.node[3].input[0] = "c"
+    limits = {"first": first, "last": last}
+    kind = helper.np_dtype_to_tensor_dtype(np.asarray(zero_point).dtype)
+    made.graph.initializer.extend(helper.make_tensor(name, kind, [], [code]) for name, code in limits.items())
+    assert made.outputs_kept_by(remove_redundant_rectifiers)
+    assert (made.operators[0] == rectifier) is stays

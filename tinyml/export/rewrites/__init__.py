@@ -2,7 +2,12 @@
 
 import onnx
 
+from tinyml.export.rewrites.barriers import remove_barriers
+from tinyml.export.rewrites.batch_normalizations import scale_stored_weights
 from tinyml.export.rewrites.constant_weights import transpose_constant_weights
+from tinyml.export.rewrites.decoded_weights import decode_float_weights
+from tinyml.export.rewrites.defaults import drop_default_attributes
+from tinyml.export.rewrites.float_layers import keep_float_layers
 from tinyml.export.rewrites.integer_biases import quantize_biases
 from tinyml.export.rewrites.names import name_constants, name_layers
 from tinyml.export.rewrites.pools import name_global_pools
@@ -14,13 +19,18 @@ from tinyml.export.rewrites.zero_points import write_zero_points
 REWRITES = (
     strip_metadata,
     name_constants,
+    scale_stored_weights,
+    remove_barriers,
     transpose_constant_weights,
+    decode_float_weights,
     name_global_pools,
     join_slices,
     remove_redundant_rectifiers,
+    keep_float_layers,
     quantize_biases,
     write_zero_points,
     remove_unused,
+    drop_default_attributes,
     name_layers,
 )
 

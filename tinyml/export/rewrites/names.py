@@ -7,11 +7,13 @@ import onnx
 from tinyml.export.rewrites.index import GraphIndex
 
 _WEIGHT = re.compile(r"\.weight(_quantized)?$")
+_DECODING = ("Cast", "DequantizeLinear", "Mul", "Reshape", "Sub", "Transpose")
 _PATTERNS = (
     (re.compile(r"^(wrapped_network\.)+"), ""),  # what wraps a network (pixel input, half precision) calls it so
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.codes$"), r"\1.weight_quantized"),
     (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.scale$"), r"\1.weight_scale"),
-    (re.compile(r"^(.*?)\.?parametrizations\.weight\.original$"), r"\1.weight"),
+    (re.compile(r"^(.*?)\.?parametrizations\.weight\.\d+\.factor$"), r"\1.weight_factor"),
+    (re.compile(r"^(.*?)\.?parametrizations\.weight\.(\d+\.stored|original)$"), r"\1.weight"),
     (re.compile(r"^activation_quantizers\.(\w+)_grid\.(scale|zero_point)$"), r"\1_\2"),
     (re.compile(r"^(.*)\.(input|output)_quantizer\.(scale|zero_point)$"), r"\1.\2_\3"),
 )
@@ -41,9 +43,17 @@ def name_layers(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type == "DequantizeLinear" or len(node.input) < 2:
             continue
-        source = index.dequantizer(node.input[1])
-        weight = source.input[0] if source is not None else node.input[1]
+        weight = _stored(index, node.input[1])
         if weight in index.constants and _WEIGHT.search(weight):
             name = _WEIGHT.sub("", weight)
             taken[name] = taken.get(name, 0) + 1
             node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+
+
+def _stored(index: GraphIndex, name: str) -> str:
+    """Return the constant that a weight is made of: what is dequantized, or multiplied with factors of channels."""
+    maker = index.producers.get(name)
+    while maker is not None and maker.op_type in _DECODING:
+        name = maker.input[0]
+        maker = index.producers.get(name)
+    return name

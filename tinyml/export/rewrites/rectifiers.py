@@ -24,13 +24,22 @@ def remove_redundant_rectifiers(graph: onnx.GraphProto) -> None:
 def _redundant(node: onnx.NodeProto, quantizer: onnx.NodeProto, index: GraphIndex) -> bool:
     scale = float(index.array(quantizer.input[1]))
     zero_point = index.array(quantizer.input[2])
-    limits = np.iinfo(zero_point.dtype)
-    lowest, highest = scale * (limits.min - int(zero_point)), scale * (limits.max - int(zero_point))
+    first, last = _codes(quantizer, index)
+    lowest, highest = scale * (first - int(zero_point)), scale * (last - int(zero_point))
     if node.op_type == "Relu":
         return lowest >= 0.0
     low, high = (_limit(node, position, index) for position in (1, 2))
     above = high is None or highest < high + scale / 2
     return above and (low is None or lowest > low - scale / 2)
+
+
+def _codes(quantizer: onnx.NodeProto, index: GraphIndex) -> tuple[int, int]:
+    """Return the lowest and the highest code: of the type, or of the Clip of codes that alone reads them."""
+    limits = np.iinfo(index.array(quantizer.input[2]).dtype)
+    clip = index.only_reader(quantizer.output[0])
+    if clip is None or clip.op_type != "Clip":
+        return int(limits.min), int(limits.max)
+    return int(index.array(clip.input[1])), int(index.array(clip.input[2]))
 
 
 def _limit(node: onnx.NodeProto, position: int, index: GraphIndex) -> float | None:

@@ -1,5 +1,5 @@
 """How the file stores its weights: in fewer bytes, decoded by standard operators when a session loads it."""
 
-from tinyml.export.storage.zeros import Nonzeros, leave_out_zeros
+from tinyml.export.storage.choice import Nonzeros, pack_weights
 
-__all__ = ["Nonzeros", "leave_out_zeros"]
+__all__ = ["Nonzeros", "pack_weights"]

@@ -2,6 +2,7 @@
 
 from typing import Any, final
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -37,9 +38,9 @@ class Names:
 class Shared:
     """Small constants of one graph; those of equal value, type and shape are one tensor."""
 
-    def __init__(self, names: Names) -> None:
-        """Start without constants."""
-        self.names = names
+    def __init__(self, names: Names, opset: int) -> None:
+        """Start without constants; `opset` is what the model imports."""
+        self.names, self.opset = names, opset
         self._tensors: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
 
     def name(self, array: NDArray[Any]) -> str:
@@ -65,26 +66,35 @@ class Decoder:
         self.tensors: list[TensorProto] = []
         self._shared = shared
 
-    def store(self, array: NDArray[Any], name: str) -> str:
-        """Add a tensor; return its name."""
-        self.tensors.append(numpy_helper.from_array(array, name))
-        return name
+    @property
+    def opset(self) -> int:
+        """Opset that the model imports."""
+        return self._shared.opset
+
+    def store(self, tensor: TensorProto) -> str:
+        """Add a tensor of its own; return its name."""
+        self.tensors.append(tensor)
+        return str(tensor.name)
 
     def constant(self, array: NDArray[Any]) -> str:
         """Return the name of a small constant, which the decoders of a graph share."""
         return self._shared.name(array)
 
-    def node(self, operator: str, *inputs: str, output: str = "") -> str:
+    def node(self, operator: str, *inputs: str, output: str = "", **attributes: int) -> str:
         """Add a node; return the name of what it makes."""
         made = output or self._shared.names.fresh()
-        self.nodes.append(helper.make_node(operator, list(inputs), [made]))
+        node = helper.make_node(operator, list(inputs), [made])
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(node)
         return made
 
     def cast(self, name: str, kind: TensorProto.DataType) -> str:
         """Add a Cast; return the name of what it makes."""
-        made = self.node("Cast", name)
-        self.nodes[-1].attribute.append(helper.make_attribute("to", kind))
-        return made
+        return self.node("Cast", name, to=kind)
+
+    def shaped(self, name: str, shape: tuple[int, ...], *, output: str = "") -> str:
+        """Add a Reshape; return the name of what it makes."""
+        return self.node("Reshape", name, self.constant(np.array(shape, np.int64)), output=output)
 
     @property
     def size_bytes(self) -> int:

@@ -1,0 +1,103 @@
+"""Run the stages of a network with exits on a device: needs numpy and onnxruntime, nothing else.
+
+    python run_stages.py images.npy -o answers.npz
+
+exits.json beside this file names the stages, in order, and says when to leave: an example leaves at the first exit
+whose confidence is at least the exit's threshold. Change the thresholds there. The confidence, of p = softmax(logits /
+temperature): max_probability: the largest p; margin: the largest less the second; entropy: 1 + sum(p log p) /
+log(classes); patience: how many exits in a row gave the same answer.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+
+class Stages:
+    """The stages in a directory, opened."""
+
+    def __init__(self, directory, *, threads=1, providers=("CPUExecutionProvider",)):
+        """Open the stages that exits.json in `directory` names."""
+        directory = Path(directory)
+        exits = json.loads((directory / "exits.json").read_text(encoding="utf-8"))
+        self.rule, self.thresholds, self.temperatures = (exits[k] for k in ("rule", "thresholds", "temperatures"))
+        if self.rule not in ("max_probability", "margin", "entropy", "patience"):
+            raise ValueError(f"exits.json: unknown rule '{self.rule}'")
+        if not len(exits["stages"]) == len(self.thresholds) + 1 == len(self.temperatures) + 1:
+            raise ValueError("exits.json: there is one stage more than thresholds and temperatures")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.sessions = [
+            onnxruntime.InferenceSession(str(directory / name), options, providers=list(providers))
+            for name in exits["stages"]
+        ]
+
+    def run(self, x):
+        """Return (logits (N, classes), exit taken (N,)) for inputs (N, ...), in their order."""
+        rows, exits, logits = np.arange(len(x)), np.zeros(len(x), np.int64), None
+        known, before, lengths = {"input": x}, np.full(len(x), -1), np.zeros(len(x), np.float32)
+        for index, session in enumerate(self.sessions):
+            outputs = [entry.name for entry in session.get_outputs()]
+            fed = {entry.name: known[entry.name] for entry in session.get_inputs()}
+            known.update(zip(outputs, session.run(outputs, fed), strict=True))
+            given = known.pop("output")
+            logits = np.empty((len(x), *given.shape[1:]), given.dtype) if logits is None else logits
+            answers = given.argmax(axis=1)
+            lengths = np.where(answers == before, lengths + 1, 1).astype(np.float32)
+            leaves = self._leaves(index, given, lengths)
+            logits[rows[leaves]], exits[rows[leaves]] = given[leaves], index
+            stays = ~leaves
+            rows, before, lengths = rows[stays], answers[stays], lengths[stays]
+            if not len(rows):
+                break
+            known = {name: value[stays] for name, value in known.items()}
+        return logits, exits
+
+    def _leaves(self, index, logits, lengths):
+        if index == len(self.thresholds):
+            return np.ones(len(logits), bool)
+        sure = lengths if self.rule == "patience" else confidence(self.rule, logits, self.temperatures[index])
+        return sure >= np.float32(self.thresholds[index])
+
+
+def confidence(rule, logits, temperature):
+    """Return how sure an exit is of each example, (N,), for logits (N, classes)."""
+    scaled = logits.astype(np.float32) / np.float32(temperature)
+    log_p = scaled - scaled.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    p = np.exp(log_p)
+    if rule == "max_probability":
+        return p.max(axis=1)
+    if rule == "margin":
+        second, first = np.partition(p, -2, axis=1)[:, -2:].T
+        return first - second
+    return 1 + (p * log_p).sum(axis=1) / np.float32(np.log(logits.shape[1]))
+
+
+def main():
+    """Answer the inputs of an .npy file."""
+    parser = argparse.ArgumentParser(description="Run the stages of a network with exits.")
+    parser.add_argument("inputs", type=Path, help=".npy file (N, ...) of the type and shape that the first stage takes")
+    parser.add_argument("-o", "--output", type=Path, default=Path("answers.npz"), help="written: logits and exit")
+    parser.add_argument("--batch", type=int, default=64, help="inputs at once (64)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of a stage (1)")
+    chosen = parser.parse_args()
+    if chosen.batch < 1:
+        parser.error(f"--batch {chosen.batch}: allowed is 1 or more")
+    x = np.load(chosen.inputs, mmap_mode="r", allow_pickle=False)
+    if not len(x):
+        parser.error(f"{chosen.inputs}: it holds no inputs")
+    stages = Stages(Path(__file__).parent, threads=chosen.threads)
+    parts = [stages.run(np.asarray(x[start : start + chosen.batch])) for start in range(0, len(x), chosen.batch)]
+    logits, exits = (np.concatenate(each) for each in zip(*parts, strict=True))
+    np.savez(chosen.output, logits=logits, exit=exits)
+    for index, count in enumerate(np.bincount(exits, minlength=len(stages.sessions))):
+        print(f"exit {index}: {count} of {len(x)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

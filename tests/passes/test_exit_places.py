@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from tinyml.errors import RecipeError
+from tinyml.graph.cut_points import CutPoint
+from tinyml.passes.early_exit import EarlyExit
+from tinyml.passes.exit_places import named_places, spread_places, suggested_places
+
+CUTS = [
+    CutPoint(node=f"n{i}", names=names, shape=(1,), channels_last=False, macs=20 * (i + 1), network_macs=100)
+    for i, names in enumerate([("stem", "stem.relu"), ("layer1", "layer1.2"), ("layer2",), ("layer3",)])
+]
+
+
+def names(cuts: tuple[CutPoint, ...]) -> list[str]:
+    return [cut.name for cut in cuts]
+
+
+def file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "exits.json"
+    path.write_text(text)
+    return path
+
+
+def test_names_and_patterns_are_taken_once_and_in_the_order_of_the_network():
+    assert names(named_places(CUTS, ["layer2", "layer1.2", "layer[12]"])) == ["layer1", "layer2"]
+
+
+def test_a_number_is_spread_over_the_macs():
+    assert names(spread_places(CUTS, 2)) == ["layer1", "layer2"]  # 40 and 60 of 100, nearest to 33 and 67
+
+
+def test_the_best_of_a_file_are_taken_and_stand_in_the_order_of_the_network(tmp_path):
+    path = file(tmp_path, '{"places": ["layer3", "stem", "stem.relu", "layer1"], "k": 30}')
+    assert names(suggested_places(CUTS, 2, path)) == ["stem", "layer3"]
+    assert names(suggested_places(CUTS, 3, path)) == ["stem", "layer1", "layer3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("{", r"exits.json' is not of the form .*layer2", id="no JSON"),
+        pytest.param('{"exits": []}', r"is not of the form .*: Field required", id="another file"),
+        pytest.param('{"places": ["layer9"]}', "'layer9' is no place for an exit. Did you mean 'layer3'", id="name"),
+        pytest.param('{"places": ["stem"]}', "2 exits are asked for; '.*' has 1 places: stem", id="too few"),
+    ],
+)
+def test_a_file_that_is_of_no_use_is_refused_with_the_reason(tmp_path, text, said):
+    with pytest.raises(RecipeError, match=said):
+        suggested_places(CUTS, 2, file(tmp_path, text))
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"none.json' cannot be read: No such file"):
+        suggested_places(CUTS, 1, tmp_path / "none.json")
+
+
+def test_names_beside_a_file_are_refused():
+    with pytest.raises(RecipeError, match="give a number of exits beside it"):
+        EarlyExit(exits=("layer1",), places=Path("exits.json"))

@@ -1,0 +1,104 @@
+"""fine_tuning of a quantized network: scales are trained, grids, masks and frozen layers kept, biases snapped."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from random_task import random_context, uncompressed
+from torch import Tensor, nn
+
+from tinyml.errors import TinymlError
+from tinyml.layers.attachment import attachment_faults
+from tinyml.layers.integer_layers import integer_layers
+from tinyml.layers.mask import masks
+from tinyml.layers.quantizers import ActivationQuantizer, weight_quantizers
+from tinyml.models import create_model
+from tinyml.passes import Compressed, Context
+from tinyml.passes.fine_tuning import FineTuning
+from tinyml.passes.linear_quantization import Calibration, LinearQuantization
+from tinyml.passes.weight_pruning import WeightPruning
+
+DIGITS = (1, 8, 8)
+
+
+def lenet(seed: int = 0, **arguments: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return create_model("lenet-digits", dict(arguments)).eval()
+
+
+def student(seed: int = 0) -> Compressed:
+    return uncompressed(lenet(seed), DIGITS, factory="lenet-digits")
+
+
+def noise(**changed: object) -> Context:
+    """The context of a pass on 64 random images, with a teacher of its own."""
+    context = random_context(DIGITS)
+    return replace(context, **{"teacher": lenet(1), **changed})  # type: ignore[arg-type]  # fields of Context
+
+
+def tuned(settings: FineTuning, before: Compressed, context: Context) -> Compressed:
+    settings.requires(before, context)
+    after = settings.apply(before, context)
+    settings.ensures(before, after)
+    return after
+
+
+def state(model: Compressed) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+
+
+def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def quantized_digits(**settings: object) -> Compressed:
+    step = LinearQuantization(calibration=Calibration(images=64), **settings)  # type: ignore[arg-type]  # its fields
+    context = random_context(DIGITS, target="x86-vnni")
+    return step.apply(student(), context)
+
+
+@pytest.mark.parametrize("settings", [{"weight_bits": 2}, {"weight_bits": 4, "activation_bits": 4}], ids=["W2", "W4A4"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_quantized_network_is_trained_with_its_scales_and_stays_on_its_grids(settings: dict, optimizer: str) -> None:
+    before = quantized_digits(**settings)
+    after = tuned(FineTuning(epochs=2, batch_size=16, optimizer=optimizer), before, noise())
+    moved = differing(state(before), state(after))
+    scales = {name for name in moved if name.endswith(".scale")}
+    assert {name for name, tensor in before.module.named_parameters() if tensor.ndim > 1} <= moved
+    assert len(scales) == len([name for name in state(before) if name.endswith(".scale")]) > 4
+    for quantizer, weight in weight_quantizers(after.module).values():
+        quantizer.freeze(weight)
+        assert int(quantizer.codes.abs().max()) <= quantizer.grid.q_max
+    assert attachment_faults(after.module) == []
+
+
+def test_after_the_training_biases_lie_on_the_grid_that_the_file_stores_them_on() -> None:
+    after = tuned(FineTuning(epochs=1, batch_size=16), quantized_digits(), noise())
+    for layer in integer_layers(after.module):
+        step = layer.input_quantizers[0].scale.item() * layer.weight_quantizer.scale.detach().double()
+        codes = layer.layer.bias.detach().double() / step  # type: ignore[union-attr]  # a tensor
+        assert torch.allclose(codes, codes.round(), rtol=2**-23, atol=0)  # a bias is float32
+
+
+def test_a_frozen_quantized_layer_keeps_its_weights_scales_and_bias() -> None:
+    before = quantized_digits()
+    after = tuned(FineTuning(epochs=1, batch_size=16, freeze=("conv1",)), before, noise())
+    moved = differing(state(before), state(after))
+    assert not {name for name in moved if name.startswith("conv1.")}
+    assert any(name.startswith("conv2.") for name in moved)
+
+
+def test_masks_stay_under_a_quantizer_that_is_trained() -> None:
+    pruned = WeightPruning(sparsity=0.5).apply(student(), noise())
+    before = LinearQuantization(weight_bits=4, calibration=Calibration(images=64)).apply(pruned, noise())
+    after = tuned(FineTuning(epochs=1, batch_size=16), before, noise())
+    for name, mask in masks(after.module):
+        assert not after.module.get_submodule(name).weight[~mask.mask].any()  # type: ignore[index]  # a tensor
+
+
+def test_a_scale_that_a_training_lost_is_told() -> None:
+    before, after = quantized_digits(), quantized_digits()
+    next(part for part in after.module.modules() if isinstance(part, ActivationQuantizer)).scale.data.fill_(-1.0)
+    with pytest.raises(TinymlError, match=r"is -1, not positive.*lower the learning rate"):
+        FineTuning().ensures(before, after)

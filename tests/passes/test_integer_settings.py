@@ -1,0 +1,176 @@
+"""What the settings of linear_quantization come to: grids, files that keep them, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from random_task import random_context, random_task, trained, uncompressed
+from torch import nn
+
+from tinyml.errors import RecipeError, TargetError
+from tinyml.export import to_onnx
+from tinyml.export.rewrites.index import GraphIndex
+from tinyml.layers.codebook import attach_codebook
+from tinyml.layers.quantizers import weight_quantizers
+from tinyml.numerics.clustering import nearest
+from tinyml.passes.base import Compressed
+from tinyml.passes.linear_quantization import Calibration, LayerSettings, LinearQuantization
+from tinyml.runtime.session import logits, open_session
+from tinyml.target import load_target
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
+    ).eval()
+
+
+SMALL = (3, 8, 8)
+
+
+def apply(model: nn.Module, *, target: str = "x86-avx2", shape: tuple[int, ...] = SMALL, **settings) -> Compressed:
+    step = LinearQuantization(calibration=Calibration(method="minmax", images=64), **settings)
+    before, context = uncompressed(model, shape), random_context(shape, target=target)
+    step.requires(before, context)
+    after = step.apply(before, context)
+    step.ensures(before, after)
+    return after
+
+
+def grids(model: Compressed) -> dict[str, int]:
+    return {name: quantizer.grid.q_max for name, (quantizer, _) in weight_quantizers(model.module).items()}
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(2, 1), (3, 3), (4, 7), (7, 63), (8, 64)])
+@pytest.mark.parametrize("target", ["x86-avx2", "x86-vnni"])
+def test_weights_have_the_bits_of_the_recipe(target: str, bits: int, largest: int):
+    expected = 127 if (bits, target) == (8, "x86-vnni") else largest
+    assert set(grids(apply(small(), target=target, weight_bits=bits)).values()) == {expected}
+
+
+def test_layers_may_have_bits_of_their_own():
+    after = apply(small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=4)})
+    assert grids(after) == {"0": 64, "3": 1, "5": 7}
+
+
+def exported(after: Compressed, target: str = "x86-vnni") -> onnx.ModelProto:
+    return to_onnx(after.module, input_shape=SMALL, target=load_target(target))
+
+
+def steps_apart(after: Compressed, file: onnx.ModelProto) -> float:
+    """The largest difference of the file from the torch model, as a share of the range of the outputs."""
+    x = random_task(SMALL).train.x[:32]
+    with torch.no_grad():
+        expected = after.module(torch.from_numpy(x)).numpy()
+    return float(np.abs(logits(open_session(file.SerializeToString()), x) - expected).max() / np.ptp(expected))
+
+
+@pytest.mark.parametrize("bits", [4, pytest.param(6, marks=pytest.mark.slow), 8, 16])
+@pytest.mark.parametrize("target", ["x86-vnni", pytest.param("arm64", marks=pytest.mark.slow)])
+def test_the_file_has_the_bits_of_the_activations(target: str, bits: int):
+    after = apply(small(), target=target, activation_bits=bits)
+    file = exported(after, target)
+    # Two sums may differ by rounding and fall into neighbouring codes, of a grid of so many bits.
+    assert steps_apart(after, file) <= 2 / (2**bits - 1)
+    index, quantizers = GraphIndex(file.graph), [n for n in file.graph.node if n.op_type == "QuantizeLinear"]
+    readers = {reader.op_type for node in quantizers for reader in index.consumers[node.output[0]]}
+    assert readers == {"DequantizeLinear" if bits in (8, 16) else "Clip"}
+    assert {index.array(node.input[2]).dtype.itemsize for node in quantizers} == {2 if bits == 16 else 1}
+
+
+def test_16_bit_activations_are_listed_as_running_in_float():
+    after = apply(small(), activation_bits=16)
+    assert {item.module for item in after.left_alone} == {"0", "3", "5"}
+    assert all("no kernel for 16-bit" in item.reason for item in after.left_alone)
+
+
+SCHEMES = [
+    (granularity, scheme) for granularity in ("tensor", "channel", "group") for scheme in ("symmetric", "asymmetric")
+]
+
+
+@pytest.mark.parametrize(("granularity", "scheme"), SCHEMES)
+def test_weights_alone_are_decoded_when_the_file_is_loaded(granularity: str, scheme: str):
+    after = apply(
+        small(), target="cuda", weights_only=True, weight_bits=4, granularity=granularity, weight_scheme=scheme
+    )
+    file = exported(after)
+    assert steps_apart(after, file) < 1e-5  # float32 sums in another order
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in file.graph.node}
+    assert {item.module for item in after.left_alone} == {"0", "3", "5"}
+
+
+def test_an_asymmetric_tensor_runs_in_integers():
+    after = apply(small(), target="x86-vnni", granularity="tensor", weight_scheme="asymmetric")
+    assert steps_apart(after, exported(after)) <= 2 / 255
+
+
+def test_weights_alone_need_no_images():
+    step, context = LinearQuantization(weights_only=True), replace(random_context(SMALL), task=None)
+    before = uncompressed(small(), SMALL)
+    step.requires(before, context)
+    assert list(weight_quantizers(step.apply(before, context).module)) == ["0", "3", "5"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"granularity": "group"}, "choose granularity channel, or give weights_only"),
+        ({"weight_scheme": "asymmetric"}, "choose granularity tensor"),
+        ({"weight_bits": 1}, "greater than or equal to 2"),
+        ({"weight_bits": 9}, "less than or equal to 8"),
+        ({"activation_bits": 3}, "4, 5, 6, 7, 8 or 16"),
+    ],
+)
+def test_settings_that_no_kernel_can_keep_are_refused(settings: dict, cure: str):
+    with pytest.raises(RecipeError, match=cure):
+        LinearQuantization(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"activation_bits": 6}, "has no 6-bit activations; choose activation_bits: 8"),
+        ({"granularity": "tensor", "weight_scheme": "asymmetric"}, "choose weight_scheme: symmetric"),
+    ],
+)
+def test_what_the_runtime_of_the_target_lacks_is_refused_with_the_nearest(settings: dict, cure: str):
+    with pytest.raises(TargetError, match=f"target 'tensorrt' .*{cure}"):
+        apply(small(), target="tensorrt", **settings)
+
+
+def test_16_bits_need_an_opset_that_has_them():
+    context = random_context(SMALL)
+    context = replace(context, target=replace(context.target, opset=20))
+    with pytest.raises(TargetError, match=r"16-bit activations need opset 21.*choose activation_bits: 8"):
+        LinearQuantization(activation_bits=16).requires(uncompressed(small(), SMALL), context)
+
+
+@pytest.mark.parametrize("norm", [True, False], ids=["BatchNorm behind it", "none"])
+def test_behind_a_codebook_codes_are_as_few_as_centroids(norm: bool):
+    model = trained(small())
+    attach_codebook(model[3], groups=1, centroids=4, keeps_zeros=False, training_mode="mean", reassign_every=0)
+    centroids = torch.tensor([[-0.1, -0.03, 0.02, 0.15]])
+    model[3].parametrizations.weight[0].fit(centroids, nearest(model[3].parametrizations.weight.original, centroids))
+    model.insert(4, nn.BatchNorm2d(4) if norm else nn.Identity())
+    after = apply(trained(model))
+    quantizer, weight = weight_quantizers(after.module)["3"]
+    quantizer.freeze(weight)
+    kinds = [type(each).__name__ for each in after.module.get_submodule("3").parametrizations.weight]
+    assert kinds == ["Codebook", *(["ChannelScale"] if norm else []), "WeightQuantizer"]
+    assert len(quantizer.codes.unique()) <= 4
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in after.module.modules())
+    assert steps_apart(after, exported(after)) <= 2 / 255
+
+
+def test_a_layer_that_is_left_out_between_others_runs_in_float():
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        model[2].weight[0] *= 100  # 8 bits for the whole tensor, as onnxruntime would take, lose the other channels
+    after = apply(model, exclude=("2",))
+    assert steps_apart(after, exported(after)) <= 2 / 255

@@ -1,0 +1,1 @@
+"""What makes a quantized network better without training it: equalized ranges, learned rounding, corrected biases."""
