@@ -13,6 +13,7 @@ from tinyml.recipe import load_recipe
 Run = Callable[..., Any]
 
 OPTIONS = ("--model", "lenet-digits", "--data", "digits", "--pass", "weight_pruning", "--levels", "0.5,0.9")
+BITS = ("--model", "lenet-digits", "--data", "digits", "--pass", "linear_quantization", "--levels", "8,4,3,2")
 
 
 def test_the_folder_has_curves_a_page_and_a_recipe(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:
@@ -104,6 +105,9 @@ def test_a_finished_scan_is_shown_again_without_work(
         pytest.param(
             ["--pass", "linear_quantization", "--levels", "4", "--sparsity", "0.5"], "leave it out", id="no sparsity"
         ),
+        pytest.param(["--budget-bytes", "1000"], "a pruning pass takes --sparsity", id="bytes of a pruning pass"),
+        pytest.param([*BITS[4:], "--budget-bytes", "1000", "--budget-drop-points", "1"], "give one", id="two budgets"),
+        pytest.param([*BITS[4:], "--budget-bytes", "1000", "--target", "cuda"], "no integer kernels", id="no kernels"),
     ],
 )
 def test_a_request_that_cannot_work_is_refused_in_one_line(
@@ -112,6 +116,44 @@ def test_a_request_that_cannot_work_is_refused_in_one_line(
     outcome = tinyml("sensitivity", digits_checkpoint, *OPTIONS, "-o", tmp_path / "scan", *options)
     assert (outcome.code, outcome.err.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])
     assert message in outcome.err
+
+
+def test_a_budget_of_bytes_makes_a_recipe_of_bits(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "scan"
+    outcome = tinyml("sensitivity", digits_checkpoint, *BITS, "--budget-bytes", "20000", "-o", scan, "--json")
+    choice = json.loads(outcome.out)["choice"]
+    assert (outcome.code, choice["predicted"]["size_bytes"] <= 20000) == (0, True)
+    assert "Bits of a weight" in (scan / "sensitivity.html").read_text(encoding="utf-8")
+    settings = load_recipe(str(scan / "recipe.yaml")).passes[0].settings
+    layers = settings.layers  # type: ignore[attr-defined]  # of LinearQuantization
+    assert {name: own.weight_bits for name, own in layers.items()} == choice["levels"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pass_name", ["linear_quantization", "kmeans_quantization"])
+@pytest.mark.parametrize("budget", [("--budget-bytes", "20000"), ("--budget-drop-points", "2")])
+def test_the_recipe_of_a_budget_makes_a_file_of_the_predicted_bytes(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path, pass_name: str, budget: tuple[str, str]
+) -> None:
+    scan, run = tmp_path / "scan", tmp_path / "run"
+    command = ("sensitivity", digits_checkpoint, *BITS, "--pass", pass_name, *budget, "-o", scan, "--json")
+    outcome = tinyml(*command)
+    assert tinyml(*command, "--resume").out == outcome.out
+    options = ("--model", "lenet-digits", "--data", "digits", "--recipe", scan / "recipe.yaml", "-o", run)
+    assert tinyml("compress", digits_checkpoint, *options).code == 0
+    predicted = json.loads(outcome.out)["choice"]["predicted"]["size_bytes"]
+    assert (run / "model.onnx").stat().st_size == pytest.approx(predicted, rel=0.005)
+
+
+def test_a_budget_that_cannot_be_met_is_told_with_the_best_there_is_and_the_curves_are_kept(
+    tinyml: Run, digits_checkpoint: Path, tmp_path: Path
+) -> None:
+    scan = tmp_path / "scan"
+    outcome = tinyml("sensitivity", digits_checkpoint, *BITS, "--budget-bytes", "1000", "-o", scan)
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1)
+    assert "--budget-bytes 1,000 cannot be met: with the fewest bits" in outcome.err
+    assert (scan / "sensitivity.json").exists()
+    assert not (scan / "recipe.yaml").exists()
 
 
 def test_a_scan_is_no_run_to_verify(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Two profiles side by side."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,9 @@ def test_what_has_no_weights_is_summed_in_the_last_row() -> None:
 def test_a_layer_that_is_gone_costs_an_unknown_amount() -> None:
     row = layer_rows(profile(node("a", 1)), profile(), weights("a"), {})[0]
     assert (row.after.macs, row.after.stored) == (None, "")
+
+
+def test_the_form_of_the_weights_is_told_on_both_sides() -> None:
+    packed = {name: replace(layer, packed="4-bit codebook") for name, layer in weights("b").items()}
+    row = layer_rows(profile(node("a", 1)), profile(node("b", 1)), weights("a"), packed)[0]
+    assert (row.before.stored, row.after.stored) == ("float32", "4-bit codebook")

@@ -56,3 +56,27 @@ def test_values_beyond_the_lines_are_shown_so_that_charts_compare() -> None:
     svg = line_chart(LineChart(title="", x_label="", y_label="", series=(series,), y_shows=(0,)))
     assert ">0</text>" in svg
     assert "-20" not in svg
+
+
+def test_points_that_are_not_joined_are_labelled_dots() -> None:
+    svg = chart(Series(name="a", x=tuple(range(20)), y=(1.0,) * 20, joined=False, labels=("no. 7",) * 20))
+    assert svg.count("<circle") == 1 + 20  # the legend's
+    assert svg.count(">no. 7</text>") == 20
+    assert 'class="line' not in svg
+
+
+def test_a_point_that_is_no_number_has_no_label() -> None:
+    svg = chart(Series(name="a", x=(0, 1, 2), y=(0, math.nan, 2), labels=("one", "two", "three")))
+    assert [label in svg for label in ("one", "two", "three")] == [True, False, True]
+
+
+def test_a_label_for_each_point_is_demanded() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        chart(Series(name="a", x=(0, 1), y=(0, 1), labels=("one",)))
+
+
+def test_the_axis_below_is_stretched_to_what_it_shall_show() -> None:
+    series = Series(name="a", x=(80, 90), y=(0, 1))
+    svg = line_chart(LineChart(title="", x_label="", y_label="", series=(series,), x_shows=(0,)))
+    assert ">0</text>" in svg
+    assert ">40</text>" in svg

@@ -7,6 +7,7 @@ products in 16 bits, 8-bit codes stay within -64..64, which is the 7-bit range o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from tinyml.layers.quantizers import Granularity
 from tinyml.numerics.affine import Grid, signed_grid, unsigned_grid
 from tinyml.numerics.ranges import Method
 from tinyml.passes.base import Pass, Role
+from tinyml.passes.checked_settings import check_settings
 from tinyml.passes.layer_patterns import own_settings
 from tinyml.passes.post_training.adaround import AdaRound
 from tinyml.target import LOWEST_OPSET_OF_16_BITS, IntegerScheme, Target
@@ -28,10 +30,22 @@ ActivationBits = Literal[4, 5, 6, 7, 8, 16]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How activation ranges are chosen."""
+    """How activation ranges are chosen.
+
+    Attributes:
+        method: of choosing a range (tinyml/numerics/ranges.py).
+        images: how many of train, drawn by the seed.
+        indices: a file that names images of train, such as the calibration.json of `tinyml difficulty`: all of these
+            are taken, and none is drawn.
+    """
 
     method: Method = "mse"
     images: Annotated[int, Field(ge=1)] = 512
+    indices: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not allowed; see `check_settings`."""
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +53,16 @@ class LayerSettings:
     """What may differ from layer to layer.
 
     Attributes:
-        weight_bits: of these layers; None for those of the pass.
-        weight_range: as of the pass.
+        weight_bits: of these layers; None for those that the pass gives them.
+        weight_range: as that of the pass, which None stands for.
     """
 
     weight_bits: WeightBits | None = None
-    weight_range: Literal["target", "full"] = "target"
+    weight_range: Literal["target", "full"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not allowed; see `check_settings`."""
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +71,8 @@ class IntegerSettings(Pass):
 
     Attributes:
         weight_bits: 2 to 8; of b bits the codes are -(2^(b-1) - 1) to 2^(b-1) - 1.
+        outer_bits: of the weights of the first and the last layer that the network calls, of those that are quantized:
+            they lose most and are small; null for those of the others.
         activation_bits: 4 to 8, or 16.
         weights_only: activations stay in float, and need neither images nor integer kernels.
         weight_scheme: "asymmetric" weights have a zero point and one code more; integer kernels take one zero point for
@@ -67,12 +87,14 @@ class IntegerSettings(Pass):
         adaround: how.
         bias_correction: whether biases make up for what quantization adds to a layer's outputs on average.
         include, exclude: glob patterns of module names; excluded layers stay in float.
-        layers: settings of the layers that a glob pattern matches; of several, the last that matches counts.
+        layers: settings of the layers that a glob pattern matches, outer or not; of several, the last that matches
+            counts.
     """
 
     role: ClassVar[Role] = "quantize"
 
     weight_bits: WeightBits = 8
+    outer_bits: WeightBits | None = None
     activation_bits: ActivationBits = 8
     weights_only: bool = False
     weight_scheme: Literal["symmetric", "asymmetric"] = "symmetric"
@@ -131,11 +153,17 @@ class IntegerSettings(Pass):
         unsigned = integer_scheme(target).activations == "uint8"
         return unsigned_grid(self.activation_bits) if unsigned else signed_grid(self.activation_bits, symmetric=False)
 
-    def weight_grid(self, name: str, target: Target) -> Grid:
-        """Return the grid of one layer's weight: 8 bits are the full range where the target or the recipe says so."""
+    def weight_grid(self, name: str, target: Target, *, outer: bool = False) -> Grid:
+        """Return the grid of one layer's weight: 8 bits are the full range where the target or the recipe says so.
+
+        Args:
+            name: of the layer.
+            target: whose kernels add.
+            outer: whether it is the first or the last layer.
+        """
         own = own_settings(name, self.layers)
-        bits = (own[0].weight_bits if own else None) or self.weight_bits
-        asked = own[0].weight_range if own else self.weight_range
+        bits = (own[0].weight_bits if own else None) or (self.outer_bits if outer else None) or self.weight_bits
+        asked = (own[0].weight_range if own else None) or self.weight_range
         symmetric = self.weight_scheme == "symmetric"
         exact = self.weights_only or self.activation_bits == 16  # no integer kernel that could saturate
         if bits < 8 or exact or "full" in (asked, integer_scheme(target).weight_range):

@@ -9,13 +9,15 @@ What runs how, in onnxruntime:
 
     8-bit activations           integer kernels; weights of 2 to 8 bits are int8 codes there
     4- to 7-bit activations     the same kernels; a Clip of the codes behind each of them keeps the grid
+    weights as INT4             float kernels, where the target asks for it (`weight_storage`); decoded on every run
     16-bit activations          float kernels between quantizers: there are no others
     weights_only                float kernels; the weights are decoded once, when the file is loaded
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from tinyml.architecture import (
     QuantizeWeights,
 )
 from tinyml.data import Task
+from tinyml.data.selection import read_selection
 from tinyml.errors import DataError, RecipeError, TinymlError
 from tinyml.graph.capture import Capture, LeftAlone, capture, propagate_shapes
 from tinyml.graph.fold import foldable_pairs
@@ -39,15 +42,18 @@ from tinyml.layers.channel_scale import channel_scale
 from tinyml.layers.codebook import Codebook
 from tinyml.layers.integer_layers import snap_biases, widen_for_biases
 from tinyml.layers.quantizers import scale_faults, weight_quantizers
-from tinyml.numerics.affine import Grid
+from tinyml.numerics.affine import Grid, signed_grid
 from tinyml.passes.base import Compressed, Context
 from tinyml.passes.calibration import calibrate
 from tinyml.passes.integer_settings import Calibration, IntegerSettings, LayerSettings, integer_scheme
 from tinyml.passes.layer_patterns import check_patterns, why_left_out
+from tinyml.passes.post_training.layer_calls import calls_in_order
 from tinyml.passes.post_training.recorded import equalize_layers, learn_roundings, shift_biases
 from tinyml.target import Target
 
 __all__ = ["Calibration", "LayerSettings", "LinearQuantization"]
+
+INT4: Final = signed_grid(4, symmetric=False)
 
 
 @final
@@ -60,13 +66,19 @@ class LinearQuantization(IntegerSettings):
         if not self.weights_only:
             self.check_target(context.target)
         if self._needs_images:
-            _ = _task(context).calibration_split  # refuses where there is nothing to calibrate on
+            split = _task(context).calibration_split  # refuses where there is nothing to calibrate on
+            if self.calibration.indices is not None:
+                read_selection(self.calibration.indices, split)  # refuses a file of other data
         if weight_quantizers(model.module):
             raise RecipeError("linear_quantization: the model is already quantized; start from its float checkpoint")
-        names = [name for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)]
+        layers = {name: module for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)}
+        names = list(layers)
         check_patterns((*self.include, *self.exclude, *self.layers), names, of="linear_quantization")
         if names and len(self._excluded(model.module)) == len(names):
             raise RecipeError("linear_quantization: include and exclude leave no layer to quantize; widen one of them")
+        for name, layer in layers.items():
+            if not bool(torch.isfinite(layer.weight).all()):
+                raise RecipeError(f"linear_quantization: the weights of '{name}' hold NaN or Inf; check the checkpoint")
 
     def apply(self, model: Compressed, context: Context) -> Compressed:
         """Return the quantized model, calibrated."""
@@ -84,7 +96,7 @@ class LinearQuantization(IntegerSettings):
             equalize_layers(captured, inputs[:1], context)
         reference = copy.deepcopy(module)
         plan = self._plan(captured, inputs[:1])
-        attach = self._attachments(plan, context.target)
+        attach = self._attachments(plan, context.target, self._outer_layers(captured.module, plan, inputs[:1]))
         for edit in attach:
             module = edit.apply(module)
         module = module.to(context.device).eval()
@@ -92,7 +104,9 @@ class LinearQuantization(IntegerSettings):
         if not self.weights_only:
             self._calibrate(module, inputs, context)
         self._improve(module, reference.eval(), inputs, context)
-        return model.edited(module, [*edits, *attach], (*plan.left_alone, *self._in_float(plan)))
+        return model.edited(
+            module, [*edits, *attach], (*plan.left_alone, *self._in_float(plan, attach, context.target))
+        )
 
     def ensures(self, before: Compressed, after: Compressed) -> None:
         """Check that every scale is finite and positive and every weight lies on its grid."""
@@ -103,7 +117,11 @@ class LinearQuantization(IntegerSettings):
         """Return the images to calibrate on (N, ...); without a need for them, one of zeros."""
         if not self._needs_images:
             return torch.zeros(1, *model.architecture.input_shape, device=context.device)
-        return _images(self.calibration.images, context)
+        if self.calibration.indices is None:
+            return _images(self.calibration.images, context)
+        task = _task(context)
+        rows = read_selection(self.calibration.indices, task.calibration_split)
+        return torch.from_numpy(task.inputs(task.calibration_split.x[rows])).to(context.device)
 
     def _calibrate(self, module: nn.Module, inputs: Tensor, context: Context) -> None:
         """Choose the ranges of the activations."""
@@ -170,8 +188,15 @@ class LinearQuantization(IntegerSettings):
             ),
         )
 
-    def _attachments(self, plan: Plan, target: Target) -> list[Edit]:
-        """Return the edits that attach quantizers."""
+    def _outer_layers(self, module: nn.Module, plan: Plan, example: Tensor) -> tuple[str, ...]:
+        """Return the first and the last of the quantized layers that the network calls, where the recipe asks."""
+        if self.outer_bits is None:
+            return ()
+        called = tuple(calls_in_order(module, (*plan.weights, *plan.standalone), example))
+        return (*called[:1], *called[-1:])
+
+    def _attachments(self, plan: Plan, target: Target, outer: tuple[str, ...]) -> list[Edit]:
+        """Return the edits that attach quantizers; `outer` are the names of the outer layers."""
         edits: list[Edit] = []
         if plan.activations or plan.standalone:
             grid = self.activation_grid(target)
@@ -181,7 +206,7 @@ class LinearQuantization(IntegerSettings):
                 edits.append(QuantizeStandalone(modules=plan.standalone, q_min=grid.q_min, q_max=grid.q_max))
         by_grid: dict[Grid, list[str]] = {}
         for name in (*plan.weights, *plan.standalone):
-            by_grid.setdefault(self.weight_grid(name, target), []).append(name)
+            by_grid.setdefault(self.weight_grid(name, target, outer=name in outer), []).append(name)
         for grid, names in by_grid.items():
             edits.append(
                 QuantizeWeights(
@@ -195,15 +220,35 @@ class LinearQuantization(IntegerSettings):
             )
         return edits
 
-    def _in_float(self, plan: Plan) -> list[LeftAlone]:
+    def _in_float(self, plan: Plan, attached: Sequence[Edit], target: Target) -> list[LeftAlone]:
         """Return the layers that float kernels run although their weights are quantized."""
+        four_bits = {
+            name
+            for edit in attached
+            if isinstance(edit, QuantizeWeights) and edit.q_min >= INT4.q_min and edit.q_max <= INT4.q_max
+            for name in edit.modules
+        }
+        int4 = four_bits if target.weight_storage == "int4" else set()
+        return [
+            LeftAlone(module=name, reason=reason)
+            for name in (*plan.weights, *plan.standalone)
+            if (reason := self._why_in_float(target, int4=name in int4))
+        ]
+
+    def _why_in_float(self, target: Target, *, int4: bool) -> str:
+        """Return why float kernels run a layer, and what becomes of its weight; "" where integer kernels do."""
+        if self.weights_only and int4:
+            return "weights_only: runs in float, its INT4 weight decoded on every run"
         if self.weights_only:
-            reason = "weights_only: runs in float, its weight decoded when the file is loaded"
-        elif self.activation_bits == 16:
-            reason = "runs in float between its quantizers: onnxruntime has no kernel for 16-bit activations"
-        else:
-            return []
-        return [LeftAlone(module=name, reason=reason) for name in (*plan.weights, *plan.standalone)]
+            return "weights_only: runs in float, its weight decoded when the file is loaded"
+        if self.activation_bits == 16:
+            return "runs in float between its quantizers: onnxruntime has no kernel for 16-bit activations"
+        if int4 and target.provider == "CPUExecutionProvider":
+            return (
+                "runs in float between its quantizers, its INT4 weight decoded on every run: onnxruntime has no "
+                "integer kernel for INT4; choose weight_storage: packed in the target"
+            )
+        return ""
 
 
 def _fit(module: nn.Module) -> None:

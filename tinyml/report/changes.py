@@ -61,6 +61,8 @@ WORDINGS: Final = {
     "entropy_bytes": Wording(label="File size, weights Huffman-coded, at best", less="smaller", more="larger"),
     "loaded_bytes": Wording(label="Constants in memory", less="smaller", more="larger"),
     "latency_ms": Wording(label="Latency, median", less="faster", more="slower"),
+    "latency_mean_ms": Wording(label="Latency, mean over the examples", less="faster", more="slower"),
+    "early_exits": Wording(label="Left at an early exit"),
     "peak_activation_bytes": Wording(label="Peak activation memory", less="smaller", more="larger"),
     "macs": Wording(label="Multiply-adds (MACs)", less="fewer"),
     "parameters": Wording(label="Parameters", less="fewer"),
@@ -69,6 +71,7 @@ WORDINGS: Final = {
 # Changes that were measured themselves; they belong into the row of the metric that they are about.
 MEASURED_CHANGES: Final = {
     "latency_ms": "latency_ratio",
+    "latency_mean_ms": "latency_mean_ratio",
     "accuracy": "accuracy_difference",
 }
 _NOISE: Final = "within the A/A band"

@@ -10,7 +10,7 @@ from tinyml.report.units import number_text, range_text
 
 NOT_MEASURED: Final = "not measured"
 _SUBJECTS: Final = {"baseline": "before", "model": "after"}
-_REASONS: Final = {"accuracy": "no data was given (--data names it)"}
+_REASONS: Final = {"accuracy": "no data was given (--data names it)", "early_exits": "there are no exits"}
 _SCORES: Final = ("accuracy", "auc")
 
 

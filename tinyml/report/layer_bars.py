@@ -30,7 +30,9 @@ class LayerBar:
         return self.before == self.after
 
 
-def layer_bars(title: str, bars: Sequence[LayerBar], written: Callable[[float], str], *, compared: bool = True) -> str:
+def layer_bars(
+    title: str, bars: Sequence[LayerBar], written: Callable[[float], str], *, compared: bool = True, of: str = "layer"
+) -> str:
     """Return the figure, or "" where no value is known.
 
     Args:
@@ -38,6 +40,7 @@ def layer_bars(title: str, bars: Sequence[LayerBar], written: Callable[[float], 
         bars: in the order of the network.
         written: a value as text.
         compared: whether there is a before at all; else only `after` is drawn and told.
+        of: what a bar stands for.
     """
     known = [value for bar in bars for value in (bar.before, bar.after) if value is not None]
     if not known:
@@ -46,7 +49,7 @@ def layer_bars(title: str, bars: Sequence[LayerBar], written: Callable[[float], 
     rows = [_row(bar, _TOP + index * _PITCH, largest, written, compared) for index, bar in enumerate(bars)]
     height = _TOP + len(bars) * _PITCH
     head = _head(title, bars) if compared else text(0, 14, title, css="strong")
-    return figure(f"{title} per layer", _WIDTH, height, head + "".join(rows))
+    return figure(f"{title} per {of}", _WIDTH, height, head + "".join(rows))
 
 
 def _head(title: str, bars: Sequence[LayerBar]) -> str:

@@ -31,12 +31,16 @@ class Series:
         x: places, in the order they are joined.
         y: values, as many.
         role: "before" and "after" have colours of their own everywhere in a report.
+        joined: whether a line joins the points; else there are dots alone.
+        labels: short texts beside the points; empty without.
     """
 
     name: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     role: Literal["before", "after", "other"] = "other"
+    joined: bool = True
+    labels: tuple[str, ...] = ()
 
 
 @final
@@ -50,7 +54,8 @@ class LineChart:
         y_label: what y is, with its unit.
         series: the lines.
         whole_x: whether x counts something, such as epochs: only whole numbers are then written below the axis.
-        y_shows: values that the y axis holds even where no line reaches them, so that charts side by side compare.
+        x_shows: values that the x axis holds even where no line reaches them.
+        y_shows: the same of the y axis, so that charts side by side compare.
         note: a sentence for the reader, below the chart in a page.
     """
 
@@ -59,6 +64,7 @@ class LineChart:
     y_label: str
     series: tuple[Series, ...]
     whole_x: bool = False
+    x_shows: tuple[float, ...] = ()
     y_shows: tuple[float, ...] = ()
     note: str = ""
 
@@ -78,7 +84,8 @@ class _Scale:
 
 def line_chart(chart: LineChart) -> str:
     """Return the figure, or "" where no point can be drawn."""
-    x_scale = _fitted([value for line in chart.series for value in line.x], _LEFT, _WIDTH - _RIGHT)
+    x_values = [value for line in chart.series for value in line.x]
+    x_scale = _fitted([*chart.x_shows, *x_values], _LEFT, _WIDTH - _RIGHT)
     legend, top = _legend(chart)
     bottom = top + _PLOT_HEIGHT
     y_scale = _fitted([*chart.y_shows, *(value for line in chart.series for value in line.y)], bottom, top)
@@ -129,7 +136,8 @@ def _legend(chart: LineChart) -> tuple[str, float]:
         width = _KEY + text_width(line.name) + 16
         if x > 0 and x + width > _WIDTH:
             x, y = 0.0, y + _LINE_HEIGHT
-        pieces.append(path([(x, y - 4), (x + _KEY - 6, y - 4)], css=f"line {css}", dash=dash))
+        key = path([(x, y - 4), (x + _KEY - 6, y - 4)], css=f"line {css}", dash=dash)
+        pieces.append(key if line.joined else _dot((x + _KEY / 2, y - 4), css))
         pieces.append(text(x + _KEY, y, line.name))
         x += width
     pieces.append(text(0, y + _LINE_HEIGHT + 2, chart.y_label, css="muted"))
@@ -156,7 +164,7 @@ def _axes(chart: LineChart, x_scale: _Scale, y_scale: _Scale) -> str:
 
 
 def _line(line: Series, style: tuple[str, str], x_scale: _Scale, y_scale: _Scale) -> str:
-    """Return one line in as many pieces as its gaps make of it, with dots where the points are few."""
+    """Return one line in as many pieces as its gaps make of it, with dots where the points are few or not joined."""
     css, dash = style
     runs: list[list[Point]] = [[]]
     for x, y in zip(line.x, line.y, strict=True):
@@ -164,9 +172,12 @@ def _line(line: Series, style: tuple[str, str], x_scale: _Scale, y_scale: _Scale
             runs[-1].append((x_scale(x), y_scale(y)))
         elif runs[-1]:
             runs.append([])
-    drawn = "".join(path(run, css=f"line {css}", dash=dash) for run in runs)
-    if len(line.x) <= _DOTS_UP_TO:
+    drawn = "".join(path(run, css=f"line {css}", dash=dash) for run in runs) if line.joined else ""
+    if not line.joined or len(line.x) <= _DOTS_UP_TO:
         drawn += "".join(_dot(point, css) for run in runs for point in run)
+    for x, y, label in zip(line.x, line.y, line.labels, strict=bool(line.labels)):
+        if math.isfinite(x) and math.isfinite(y):
+            drawn += text(x_scale(x) - 5, y_scale(y) - 5, label, anchor="end")
     return titled(line.name, drawn)
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tinyml.report.comparison import Cell
+from tinyml.report.exits import COLUMNS, exit_cells
 from tinyml.report.report import Report
 from tinyml.report.tables import shape_text
 from tinyml.report.usage import usage_snippet
@@ -31,6 +32,8 @@ def render_model_card(report: Report) -> str:
         number=_number,
         change=_change,
         shape_text=shape_text,
+        exit_columns=COLUMNS,
+        exit_rows=[] if report.exits is None else exit_cells(report.exits),
         pair=len(report.comparison.subjects) == 2,
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 from markupsafe import Markup
 
 from tinyml.report.comparison import ComparisonRow
+from tinyml.report.exits import COLUMNS, exit_cells, exit_histogram
 from tinyml.report.html import render_html
 from tinyml.report.latency_curve import latency_curve
 from tinyml.report.layer_bars import LayerBar, layer_bars
@@ -17,7 +18,7 @@ from tinyml.report.units import bytes_text, count_text, milliseconds_text
 from tinyml.report.usage import usage_snippet
 from tinyml.report.weight_histograms import weight_histogram
 
-_HEADLINES: Final = ("accuracy", "auc", "size_bytes", "latency_ms", "peak_activation_bytes", "macs")
+_HEADLINES: Final = ("accuracy", "auc", "size_bytes", "latency_mean_ms", "latency_ms", "peak_activation_bytes", "macs")
 _TILES: Final = 4
 _HISTOGRAMS_SHOWN: Final = 12
 _TALL: Final = 30
@@ -29,6 +30,15 @@ class _Panel:
 
     drawing: Markup
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Exits:
+    """The exits drawn."""
+
+    rows: list[list[str]]
+    histogram: Markup
+    curve: _Panel
 
 
 def render_page(report: Report) -> str:
@@ -44,6 +54,8 @@ def render_page(report: Report) -> str:
         tall=len(report.layers) > _TALL,
         latency=_latency(report),
         charts=[_panel(chart) for chart in report.charts],
+        exits=_exits(report),
+        exit_columns=COLUMNS,
         first_histograms=histograms[:_HISTOGRAMS_SHOWN],
         more_histograms=histograms[_HISTOGRAMS_SHOWN:],
         snippet=usage_snippet(report),
@@ -81,6 +93,14 @@ def _latency(report: Report) -> _Panel | None:
     if not report.latency_before_ms and not report.latency_after_ms:
         return None
     return _panel(latency_curve(report.latency_before_ms, report.latency_after_ms))
+
+
+def _exits(report: Report) -> _Exits | None:
+    if report.exits is None:
+        return None
+    return _Exits(
+        rows=exit_cells(report.exits), histogram=Markup(exit_histogram(report.exits)), curve=_panel(report.exits.curve)
+    )
 
 
 def _panel(chart: LineChart) -> _Panel:

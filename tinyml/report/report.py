@@ -6,6 +6,7 @@ from typing import Literal, final
 
 from tinyml.analysis.weights import HistogramPair
 from tinyml.report.comparison import Comparison
+from tinyml.report.exits import ExitFacts
 from tinyml.report.line_chart import LineChart
 from tinyml.verification.agreement import AGREEMENT_CHECKS
 from tinyml.verification.check import Check
@@ -129,6 +130,7 @@ class Report:
         notes: sentences worth knowing: wrappers of the checkpoint that were undone.
         calibration: settings and what they were chosen on, by name.
         ledger: bytes of the file by kind of content.
+        exits: of a network with exits; None for others.
         charts: further curves, such as those of training.
         machine: what it was measured on, by name.
         versions: of the software, by package.
@@ -158,6 +160,7 @@ class Report:
     notes: tuple[str, ...] = ()
     calibration: Mapping[str, str] = field(default_factory=dict)
     ledger: tuple[LedgerRow, ...] = ()
+    exits: ExitFacts | None = None
     charts: tuple[LineChart, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

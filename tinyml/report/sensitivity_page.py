@@ -4,9 +4,18 @@ from typing import Final
 
 from markupsafe import Markup
 
+from tinyml.analysis.sensitivity.bits import BitChoice
 from tinyml.analysis.sensitivity.budget import Choice
 from tinyml.analysis.sensitivity.curves import LayerCurve, Sensitivity, level_text
 from tinyml.measure.statistics import wilson_interval
+from tinyml.report.bit_choice import (
+    LAYER_COLUMNS,
+    UNIFORM_COLUMNS,
+    bit_bars,
+    bit_choice_text,
+    layer_rows,
+    uniform_rows,
+)
 from tinyml.report.html import render_html
 from tinyml.report.line_chart import LineChart, Series, line_chart
 from tinyml.report.units import points_text, range_text, share_text
@@ -14,14 +23,14 @@ from tinyml.report.units import points_text, range_text, share_text
 _SHOWN_TOGETHER: Final = 6
 
 
-def sensitivity_columns(sensitivity: Sensitivity, choice: Choice | None) -> list[str]:
+def sensitivity_columns(sensitivity: Sensitivity, choice: Choice | BitChoice | None) -> list[str]:
     """Return the heads of the table: layer, size, a column a level, and what was chosen."""
     levels = [level_text(level, sensitivity.quantity) for level in sensitivity.curves[0].levels]
     size = "channels" if sensitivity.pass_name == "channel_pruning" else "weights"
     return ["layer", size, *levels, *(["chosen"] if choice else [])]
 
 
-def sensitivity_rows(sensitivity: Sensitivity, choice: Choice | None) -> list[list[str]]:
+def sensitivity_rows(sensitivity: Sensitivity, choice: Choice | BitChoice | None) -> list[list[str]]:
     """Return a row for each layer, the scores in the order of the levels."""
     return [
         [
@@ -43,8 +52,10 @@ def unchanged_text(sensitivity: Sensitivity) -> str:
     return f"{said}, 95 % interval {range_text(low, high, 'share', sensitivity.n)}"
 
 
-def choice_text(sensitivity: Sensitivity, choice: Choice) -> str:
+def choice_text(sensitivity: Sensitivity, choice: Choice | BitChoice) -> str:
     """Return what was chosen, how, and what the curves promise."""
+    if isinstance(choice, BitChoice):
+        return bit_choice_text(sensitivity, choice)
     drop = points_text(-choice.predicted_drop, sensitivity.n)
     return (
         f"{level_text(choice.sparsity, sensitivity.quantity)} of all: each layer's level by the points that its curve "
@@ -54,7 +65,7 @@ def choice_text(sensitivity: Sensitivity, choice: Choice) -> str:
 
 
 def render_sensitivity(
-    sensitivity: Sensitivity, *, choice: Choice | None = None, recipe_yaml: str = "", command: str = ""
+    sensitivity: Sensitivity, *, choice: Choice | BitChoice | None = None, recipe_yaml: str = "", command: str = ""
 ) -> str:
     """Return the page as HTML text."""
     worst = sorted(sensitivity.curves, key=lambda curve: curve.lowest)[:_SHOWN_TOGETHER]
@@ -73,11 +84,23 @@ def render_sensitivity(
         columns=sensitivity_columns(sensitivity, choice),
         rows=sensitivity_rows(sensitivity, choice),
         budget=choice_text(sensitivity, choice) if choice else "",
+        bits=_bits(sensitivity, choice) if isinstance(choice, BitChoice) else None,
         recipe_yaml=recipe_yaml,
         notes=sensitivity.notes,
         left_alone=sensitivity.left_alone,
         command=command,
     )
+
+
+def _bits(sensitivity: Sensitivity, choice: BitChoice) -> dict[str, object]:
+    """Return the drawing and the two tables of a choice of bits."""
+    return {
+        "bars": Markup(bit_bars(sensitivity, choice)),
+        "tables": [
+            (LAYER_COLUMNS, layer_rows(sensitivity, choice)),
+            (UNIFORM_COLUMNS, uniform_rows(sensitivity, choice)),
+        ],
+    }
 
 
 def _chart(sensitivity: Sensitivity, title: str, curves: list[LayerCurve]) -> LineChart:
