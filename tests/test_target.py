@@ -110,6 +110,12 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         pytest.param(
             "version: 1", "version: 1\nopset: 18", "opset: must be at least 19 where integer is given", id="opset"
         ),
+        pytest.param(
+            "version: 1",
+            "version: 1\nopset: 20\nweight_storage: int4",
+            "opset: must be at least 21 for INT4 weights, not 20",
+            id="INT4",
+        ),
         pytest.param("full}", "full, activation_symmetric: true}", "must be false with uint8", id="symmetric uint8"),
         pytest.param("{activations: uint8, weights: int8, weight_range: full}", "null", "must say why", id="no reason"),
         pytest.param("summary:", "sumary:", "Did you mean 'summary'", id="unknown key"),

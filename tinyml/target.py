@@ -24,6 +24,7 @@ TARGETS: dict[str, str] = {
 # onnx.reference, which checks our files, has a right DequantizeLinear from opset 19 on.
 LOWEST_INTEGER_OPSET = 19
 LOWEST_OPSET_OF_16_BITS = 21
+LOWEST_OPSET_OF_INT4 = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class Target:
         integer_reason: why there is no integer scheme, and what to do instead; empty where there is one.
         channel_multiple: channel counts that are multiples of this are fast.
         saturates: whether 8-bit sums saturate at 16 bits there; None where it is not known.
+        weight_storage: 'packed' stores weights of 4 bits or fewer in the bytes they need, decoded when the file is
+            loaded; 'int4' stores them as INT4 behind DequantizeLinear, for a runtime that computes with those.
     """
 
     version: Literal[1] = 1
@@ -75,6 +78,7 @@ class Target:
     integer_reason: str = ""
     channel_multiple: Annotated[int, Field(ge=1, le=256)] = 8
     saturates: bool | None = None
+    weight_storage: Literal["packed", "int4"] = "packed"
 
 
 def load_target(spec: str) -> Target:
@@ -131,6 +135,8 @@ def _checked(document: Document) -> Target:
         document.fault(
             ("opset",), f"must be at least {LOWEST_INTEGER_OPSET} where integer is given, not {target.opset}"
         )
+    if target and target.weight_storage == "int4" and target.opset < LOWEST_OPSET_OF_INT4:
+        document.fault(("opset",), f"must be at least {LOWEST_OPSET_OF_INT4} for INT4 weights, not {target.opset}")
     if target and target.integer is None and not target.integer_reason:
         document.fault(("integer_reason",), "must say why there is no integer scheme")
     if target and target.integer and target.integer.activation_symmetric and target.integer.activations == "uint8":

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -37,6 +39,13 @@ def constants() -> Constants:
 @pytest.mark.parametrize(("name", "constant"), [("w", True), ("shape", True), ("output", False), ("noise", False)])
 def test_a_constant_depends_on_no_input(constants: Constants, name: str, constant: bool) -> None:
     assert (name in constants) is constant
+
+
+@pytest.mark.parametrize(("start", "constant"), [("axis", True), ("input", False)], ids=["stored", "an input"])
+def test_a_chain_of_operators_may_be_longer_than_pythons_stack(start: str, constant: bool) -> None:
+    names = [start, *map(str, range(3000))]
+    producers = {new: helper.make_node("Neg", [old], [new]) for old, new in pairwise(names)}
+    assert ("2999" in Constants({"axis": numpy_helper.from_array(np.int64(0))}, producers)) is constant
 
 
 def test_a_weight_without_zeros_is_read_with_them(constants: Constants) -> None:

@@ -159,6 +159,7 @@ def test_a_module_called_twice_is_one_weight_and_two_outputs():
         (lambda m, x: m.norm(x), "norm", "BatchNorm2d stays in float"),
         (lambda m, x: F.gelu(x), "gelu", "gelu stays in float"),
         (lambda m, x: x.softmax(1), "softmax", "softmax stays in float"),
+        (lambda m, x: F.prelu(x, m.weight[0, 0, 0]), "prelu", "prelu stays in float"),
     ],
     ids=[
         "transposed convolution",
@@ -169,6 +170,7 @@ def test_a_module_called_twice_is_one_weight_and_two_outputs():
         "a norm that does not fold",
         "functional GELU",
         "method softmax",
+        "functional PReLU",
     ],
 )
 def test_what_has_no_integer_form_is_listed_with_its_reason(wiring, module: str, reason: str):
@@ -196,3 +198,8 @@ def test_a_layer_that_a_fused_kernel_bypasses_is_listed():
     assert ("encoder.self_attn.out_proj", "its forward is never called") in [
         (item.module, item.reason) for item in planned.left_alone
     ]
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6"])
+def test_a_rectifier_that_a_quantizer_takes_in_is_not_listed(name: str):
+    assert plan(lambda m, x: getattr(m, name)(m.a(x))).left_alone == ()

@@ -229,9 +229,12 @@ def test_gradients_reach_the_scale_of_an_activation_and_what_is_before_it():
     assert quantizer.scale.grad.item() == pytest.approx((0 - 0.4 + 255) / math.sqrt(3 * 255), rel=1e-4)
 
 
-def test_a_step_that_threw_a_scale_below_zero_is_taken_back_in_part():
-    layer = fitted_layer(nn.Linear(4, 2))
-    quantizer, weight = weight_quantizers(layer)[""]
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_step_that_threw_a_scale_below_zero_is_taken_back_in_part(symmetric: bool):
+    layer = nn.Linear(4, 2)
+    quantizer = attach_weight_quantizer(layer, signed_grid(8, symmetric=symmetric), symmetric=symmetric)
+    weight = weight_quantizers(layer)[""][1]
+    quantizer.fit(weight)
     quantizer.scale.data[0] = -1.0
     with torch.no_grad():
         quantizer.after_step(weight, 0.5)

@@ -139,11 +139,10 @@ def test_one_outlier_takes_one_centroid_and_costs_the_others_nothing(centroids: 
 
 
 @every_start
-@pytest.mark.parametrize("keep_zeros", [False, True], ids=["all", "zeros kept"])
-def test_centroids_that_start_where_no_weight_is_find_members(start: Start, keep_zeros: bool):
+def test_centroids_that_start_where_no_weight_is_find_members(start: Start):
     weight = normal(1000)
     weight[:2] = torch.tensor([0.0, 100.0])
-    found = cluster(weight, 16, start=start, keep_zeros=keep_zeros)
+    found = cluster(weight, 16, start=start)
     assert found.labels.unique().numel() == 16
     assert found.inertia < 4 * cluster(weight, 16, start="optimal").inertia
 
@@ -181,3 +180,11 @@ def test_weights_far_from_zero_keep_their_clusters():
     weight = 1000.0 + normal(5000).mul(64).round() / 1024  # a step of 2^-10 is exact there
     shifted = cluster(weight - 1000.0, 16, start="optimal")
     assert cluster(weight, 16, start="optimal").inertia == pytest.approx(shifted.inertia, rel=1e-3)
+
+
+@every_start
+@pytest.mark.parametrize("below", [80_000, 100_001], ids=["fewer below", "more below"])
+def test_a_gap_among_many_weights_holds_no_centroid(start: Start, below: int):
+    """So many are summed up in bins of neighbours, one of which lies across the gap with its mean in the middle."""
+    weight = torch.cat([torch.linspace(5.0, 6.0, 100_000), torch.linspace(-6.0, -5.0, below)])
+    assert cluster(weight, 3, start=start).labels.unique().numel() == 3

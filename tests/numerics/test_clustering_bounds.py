@@ -1,46 +1,21 @@
-"""Zeros that are kept, degenerate weights, and arguments that are refused."""
+"""Degenerate weights, and arguments that are refused."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from tinyml.numerics.clustering import cluster, decode
+from tinyml.numerics.clustering import cluster
 from tinyml.numerics.clustering_starts import Start
 
 STARTS: tuple[Start, ...] = ("density", "linear", "kmeans++", "optimal")
 every_start = pytest.mark.parametrize("start", STARTS)
-sparse = st.lists(st.one_of(st.just(0.0), st.floats(-10.0, 10.0, width=32)), min_size=1, max_size=100).map(torch.tensor)
 
 
 def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-@given(weight=sparse, centroids=st.integers(2, 20), start=st.sampled_from(STARTS))
-def test_kept_zeros_stay_exactly_zero(weight: Tensor, centroids: int, start: Start):
-    found = cluster(weight, centroids, start=start, keep_zeros=True)
-    assert int((found.codebook.unique() == 0.0).sum()) == 1
-    assert bool((decode(found.labels, found.codebook)[weight == 0.0] == 0.0).all())
-
-
-@every_start
-def test_kept_zeros_do_not_draw_the_other_centroids(start: Start):
-    rest = torch.cat([normal(50).abs() + 5.0, -normal(50).abs() - 5.0])
-    few, many = (
-        cluster(torch.cat([torch.zeros(zeros), rest]), 9, start=start, keep_zeros=True).codebook for zeros in (1, 900)
-    )
-    assert torch.equal(few, many)
-
-
-def test_the_reserved_centroid_is_one_of_those_asked_for_in_every_group():
-    found = cluster(normal(4, 100), 8, groups=4, keep_zeros=True)
-    assert bool((found.codebook == 0.0).any(dim=1).all())
-    assert found.used.tolist() == [8, 8, 8, 8]
-
-
-def test_without_keeping_them_zeros_are_weights_like_others():
+def test_zeros_are_weights_like_others():
     found = cluster(torch.tensor([0.0, 1.0, 10.0, 11.0]), 2)
     assert found.codebook.tolist() == [[0.5, 10.5]]
 
@@ -113,14 +88,13 @@ def test_what_is_not_finite_as_float32_is_refused(value: float):
     [
         ({"centroids": 0}, "centroids: 0; allowed are 1 to 256"),
         ({"centroids": 257}, "centroids: 257; allowed are 1 to 256"),
-        ({"centroids": 1, "keep_zeros": True}, "centroids: 1, one of them reserved for zero; allowed are 2 to 256"),
         ({"centroids": 2, "groups": 3}, "groups: 3 does not divide the 4 output channels"),
         ({"centroids": 2, "groups": 0}, "groups: 0 does not divide the 4 output channels"),
         ({"centroids": 2, "importance": torch.ones(2, 2)}, r"importance of shape \(2, 2\) for a weight of \(4, 2\)"),
         ({"centroids": 2, "importance": -torch.ones(4, 2)}, "importance must be finite and not negative"),
         ({"centroids": 2, "importance": torch.full((4, 2), torch.nan)}, "importance must be finite and not negative"),
     ],
-    ids=["none", "too many", "only zero", "groups", "no group", "another shape", "negative", "NaN"],
+    ids=["none", "too many", "groups", "no group", "another shape", "negative", "NaN"],
 )
 def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):

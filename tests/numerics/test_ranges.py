@@ -147,6 +147,11 @@ def test_entropy_keeps_uniform_values(low: float):
     assert entropy_range(sample, low, 1.0, EIGHT) == pytest.approx((low, 1.0), abs=1 / 128)
 
 
+def test_entropy_takes_the_extremes_on_a_grid_finer_than_its_histogram():
+    sample = torch.linspace(-1, 3, 1000)
+    assert entropy_range(sample, -1.0, 3.0, unsigned_grid(16)) == (-1.0, 3.0)
+
+
 @pytest.mark.parametrize("method", ["percentile", "mse", "entropy"])
 def test_the_range_of_negated_values_is_the_negated_range(method: str):
     sample = normal(3000) + 0.5

@@ -5,15 +5,15 @@ from torch import nn
 from tinyml.layers.mask import attach_mask
 from tinyml.numerics.clustering import cluster
 from tinyml.passes.codebook_fit import fit_codebook, run_count
-from tinyml.passes.prunable_layers import Prunable, prunable_layers
+from tinyml.passes.weight_layers import WeightLayer, weight_layers
 
 
-def layer(module: nn.Module, weight: torch.Tensor | None = None, *, zeros: int = 0) -> Prunable:
+def layer(module: nn.Module, weight: torch.Tensor | None = None, *, zeros: int = 0) -> WeightLayer:
     if weight is not None:
         module.weight.data = weight
     if zeros:
         attach_mask(module, structure="unstructured", ramp=0.0).aim(module.weight.detach(), start=0, zeros=zeros)
-    return prunable_layers(nn.Sequential(module), include=("*",), exclude=(), structure="unstructured")[0]["0"]
+    return weight_layers(nn.Sequential(module), include=("*",), exclude=())[0]["0"]
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,10 @@ def test_a_scale_that_a_training_lost_is_told() -> None:
     next(part for part in after.module.modules() if isinstance(part, ActivationQuantizer)).scale.data.fill_(-1.0)
     with pytest.raises(TinymlError, match=r"is -1, not positive.*lower the learning rate"):
         FineTuning().ensures(before, after)
+
+
+def test_a_scale_that_is_lost_is_told_after_the_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    before = quantized_digits()
+    next(part for part in before.module.modules() if isinstance(part, ActivationQuantizer)).scale.data.fill_(-1.0)
+    FineTuning(epochs=1, batch_size=16, learning_rate=1e-6).apply(before, noise())
+    assert "after epoch 1 the scale of activation_quantizers" in caplog.text

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 from random_task import random_context, random_task, trained, uncompressed
-from torch import nn
+from torch import Tensor, nn
 
 from tinyml.errors import RecipeError, TargetError
 from tinyml.export import to_onnx
@@ -54,6 +54,51 @@ def test_weights_have_the_bits_of_the_recipe(target: str, bits: int, largest: in
 def test_layers_may_have_bits_of_their_own():
     after = apply(small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=4)})
     assert grids(after) == {"0": 64, "3": 1, "5": 7}
+
+
+class Backwards(nn.Module):
+    """Its modules stand in another order than it calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.middle, self.first = nn.Linear(8, 10), nn.Linear(8, 8), nn.Linear(192, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.middle(torch.relu(self.first(x.flatten(1))))))
+
+
+@pytest.mark.parametrize("settings", [{}, {"weights_only": True}], ids=["integers", "weights only"])
+def test_outer_layers_are_the_first_and_the_last_that_are_called(settings: dict):
+    after = apply(Backwards().eval(), target="x86-vnni", weight_bits=2, outer_bits=8, **settings)
+    assert grids(after) == {"first": 127, "middle": 1, "last": 127}
+
+
+def test_outer_bits_are_what_naming_both_layers_comes_to():
+    named = apply(small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=8)})
+    outer = apply(small(), weight_bits=2, outer_bits=8)
+    assert outer.architecture == named.architecture
+    states = outer.module.state_dict(), named.module.state_dict()
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_a_layers_own_bits_come_before_outer_bits():
+    layers = {"0": LayerSettings(weight_bits=4), "5": LayerSettings(weight_range="full")}
+    assert grids(apply(small(), weight_bits=2, outer_bits=8, layers=layers)) == {"0": 7, "3": 1, "5": 127}
+
+
+def test_a_layer_with_bits_of_its_own_keeps_the_weight_range_of_the_pass():
+    after = apply(small(), weight_range="full", layers={"0": LayerSettings(weight_bits=8)})
+    assert set(grids(after).values()) == {127}
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [(LayerSettings, {"weight_bits": 9}), (Calibration, {"method": "median"}), (Calibration, {"images": 0})],
+    ids=["bits", "method", "images"],
+)
+def test_settings_made_in_python_are_checked_like_those_of_a_recipe(settings: type, values: dict):
+    with pytest.raises(RecipeError, match=f"{settings.__name__}: {next(iter(values))}: "):
+        settings(**values)
 
 
 def exported(after: Compressed, target: str = "x86-vnni") -> onnx.ModelProto:
@@ -103,6 +148,29 @@ def test_weights_alone_are_decoded_when_the_file_is_loaded(granularity: str, sch
     assert {item.module for item in after.left_alone} == {"0", "3", "5"}
 
 
+def test_layers_with_groups_keep_their_names_in_the_file():
+    file = exported(apply(small(), target="cuda", weights_only=True, granularity="group", group_size=4))
+    assert {node.name for node in file.graph.node if node.op_type in ("Conv", "Gemm")} == {"0", "3", "5"}
+
+
+INT4 = {"x86-vnni": "no integer kernel for INT4; choose weight_storage: packed", "cuda": "decoded on every run"}
+
+
+@pytest.mark.parametrize("target", INT4)
+def test_a_target_may_ask_for_int4_and_what_then_runs_in_float_is_listed(target: str):
+    asks = replace(load_target(target), weight_storage="int4")
+    step = LinearQuantization(weight_bits=4, outer_bits=8, weights_only=target == "cuda")
+    before = uncompressed(small(), SMALL)
+    after = step.apply(before, replace(random_context(SMALL), target=asks))
+    listed = {item.module: item.reason for item in after.left_alone}
+    assert INT4[target] in listed["3"]
+    assert all("INT4" not in listed.get(outer, "") for outer in "05")
+    file = to_onnx(after.module, input_shape=SMALL, target=asks)
+    small_types = {item.name for item in file.graph.initializer if item.data_type == onnx.TensorProto.INT4}
+    assert small_types == {"3.weight_quantized"}
+    assert steps_apart(after, file) <= 2 / 255
+
+
 def test_an_asymmetric_tensor_runs_in_integers():
     after = apply(small(), target="x86-vnni", granularity="tensor", weight_scheme="asymmetric")
     assert steps_apart(after, exported(after)) <= 2 / 255
@@ -140,6 +208,11 @@ def test_settings_that_no_kernel_can_keep_are_refused(settings: dict, cure: str)
 def test_what_the_runtime_of_the_target_lacks_is_refused_with_the_nearest(settings: dict, cure: str):
     with pytest.raises(TargetError, match=f"target 'tensorrt' .*{cure}"):
         apply(small(), target="tensorrt", **settings)
+
+
+def test_a_model_without_a_layer_to_quantize_is_refused():
+    with pytest.raises(RecipeError, match="there is no layer to quantize: the model has no Conv1d, Conv2d, Linear"):
+        apply(nn.Sequential(nn.Flatten(), nn.ReLU()))
 
 
 def test_16_bits_need_an_opset_that_has_them():

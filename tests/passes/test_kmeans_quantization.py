@@ -88,7 +88,7 @@ def test_runs_of_channels_have_values_of_their_own():
     assert [len(run.unique()) for run in weight(after, "5").split(2)] == [2] * 5
 
 
-def test_fewer_different_weights_than_centroids_are_said():
+def test_fewer_different_weights_than_centroids_are_said(caplog: pytest.LogCaptureFixture):
     history: list[JsonValue] = []
     after = apply(small(), bits=8, history=history)
     assert values(after) == {"0": 108, "3": 144, "5": 256}
@@ -96,6 +96,7 @@ def test_fewer_different_weights_than_centroids_are_said():
         {"event": "codebooks", "layers": 3, "weights": 892},
         {"event": "fewer centroids", "as many as different weights": "0 108, 3 144"},
     ]
+    assert "as many as there are different weights: 0 108, 3 144" in caplog.text
     assert torch.equal(weight(after, "0"), small()[0].weight)
 
 

@@ -207,8 +207,15 @@ def test_a_run_without_data_is_refused():
 
 def test_weights_that_are_not_finite_are_refused_with_their_place():
     model = small()
-    with torch.no_grad():
-        model[3].weight[0, 0, 0, 0] = float("nan")
+    model[3].weight.data[0, 0, 0, 0] = float("nan")
+    with pytest.raises(RecipeError, match="the weights of '3' hold NaN or Inf; check the checkpoint"):
+        apply(model)
+
+
+def test_a_value_that_overflows_is_refused_with_its_place():
+    model = small()
+    for layer in (model[0], model[3]):
+        layer.weight.data.mul_(1e30)
     with pytest.raises(DataError, match="the value at '_3' is not finite"):
         apply(model)
 

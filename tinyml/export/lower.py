@@ -52,7 +52,12 @@ def to_onnx(
         example = torch.zeros(2, *input_shape[1:], input_shape[0], dtype=torch.uint8)
     model = _export(shipped, example, opset=target.opset)
     biases = target.integer.biases if target.integer is not None else "int32"
-    rewrite(model, ir_version=target.ir_version, integer_biases=biases == "int32")
+    rewrite(
+        model,
+        ir_version=target.ir_version,
+        integer_biases=biases == "int32",
+        int4_weights=target.weight_storage == "int4",
+    )
     pack_weights(model, nonzeros)
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -6,6 +6,7 @@ here.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -36,19 +37,20 @@ class Constants:
         imported = opsets or {"": _LOWEST_OPSET}
         self._opsets = {name: max(version, 1 if name else _LOWEST_OPSET) for name, version in imported.items()}
         self._values: dict[str, NDArray[Any]] = {}
-        self._constant: dict[str, bool] = {}
 
     def __contains__(self, name: str) -> bool:
         """Return whether a tensor depends on no input: it is stored, or computed from what is stored."""
-        if name not in self._constant:
-            node = self._producers.get(name)
-            self._constant[name] = name in self._initializers or (
-                node is not None
-                and not subgraphs(node)
-                and all(source in self for source in node.input if source)
-                and not node.op_type.startswith(("Random", "Multinomial"))
-            )
-        return self._constant[name]
+        return name in self._initializers or name in self._made
+
+    @cached_property
+    def _made(self) -> set[str]:
+        """The tensors that operators make of stored ones; in a file every node stands behind those that it reads."""
+        made: set[str] = set()
+        for name, node in self._producers.items():
+            read = (source in self._initializers or source in made for source in node.input if source)
+            if all(read) and not subgraphs(node) and not node.op_type.startswith(("Random", "Multinomial")):
+                made.add(name)
+        return made
 
     def parts(self, name: str) -> tuple[str, ...]:
         """Return the tensors that `tinyml.export.storage` stores of a packed weight; none for any other tensor."""

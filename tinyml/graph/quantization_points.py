@@ -30,12 +30,15 @@ FUNCTIONAL_LAYERS = (
 STAYS_IN_FLOAT = (
     *get_args(ChannelNorm), *get_args(LastNorm),
     nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.LeakyReLU, nn.PReLU, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.Hardswish,
-    nn.Hardsigmoid, nn.Hardtanh, nn.GLU, nn.Softmax, nn.LogSoftmax, nn.Upsample,
+    nn.Hardsigmoid, nn.Hardtanh, nn.GLU, nn.CELU, nn.Softsign, nn.LogSigmoid, nn.Threshold,
+    nn.Softmax, nn.Softmax2d, nn.Softmin, nn.LogSoftmax, nn.Upsample,
+    nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
 )  # fmt: skip
 FLOAT_FUNCTIONS = (
     F.layer_norm, F.batch_norm, F.group_norm, F.instance_norm, F.rms_norm, F.normalize,
     F.gelu, F.silu, F.mish, F.elu, F.leaky_relu, F.softplus, F.hardswish, F.hardsigmoid, F.glu, F.sigmoid, F.tanh,
-    F.softmax, F.log_softmax, F.interpolate, torch.softmax, torch.log_softmax, torch.sigmoid, torch.tanh,
+    F.selu, F.celu, F.prelu, F.hardtanh, F.softsign, F.logsigmoid, F.adaptive_avg_pool1d, F.avg_pool1d,
+    F.softmax, F.softmin, F.log_softmax, F.interpolate, torch.softmax, torch.log_softmax, torch.sigmoid, torch.tanh,
 )  # fmt: skip
 FLOAT_METHODS = ("softmax", "log_softmax", "sigmoid", "tanh")
 
@@ -97,7 +100,7 @@ def _without_kernel(named: list[tuple[str, nn.Module]]) -> tuple[LeftAlone, ...]
     floating = tuple(
         LeftAlone(module=name, reason=f"{type(module).__name__} stays in float")
         for name, module in named
-        if isinstance(module, STAYS_IN_FLOAT)
+        if isinstance(module, STAYS_IN_FLOAT) and not isinstance(module, nn.ReLU6)  # which is a Hardtanh
     )
     return (*missing, *floating)
 

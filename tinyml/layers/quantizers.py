@@ -120,9 +120,10 @@ class WeightQuantizer(Attachment):
 
     @torch.no_grad()
     def freeze(self, weight: Tensor) -> None:
-        """Compute the int8 codes that the file will store, of the weight's shape."""
+        """Compute the int8 codes that the file will store: of the weight's shape, or a row for each group."""
         blocks, scale, zeros = self._blocks(weight)
-        self.codes = quantize(blocks, scale, zeros, self.grid).to(torch.int8).reshape(weight.shape)
+        shape = (self.scale.numel(), -1) if self.scale.ndim == 2 else weight.shape
+        self.codes = quantize(blocks, scale, zeros, self.grid).to(torch.int8).reshape(shape)
 
     def steps(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each weight's step, and the fewest and the most steps that it may be from zero; all of its shape."""
@@ -140,9 +141,8 @@ class WeightQuantizer(Attachment):
             if self.scale.ndim < 2:
                 on_grid: Tensor = dequantize_weight(self.codes, self.scale, 0, zero_point)
                 return on_grid
-            rows = self.codes.reshape(self.scale.numel(), -1)
             zero_point = None if zero_point is None else zero_point.reshape(-1)
-            groups: Tensor = dequantize_weight(rows, self.scale.reshape(-1), 0, zero_point)
+            groups: Tensor = dequantize_weight(self.codes, self.scale.reshape(-1), 0, zero_point)
             return groups.reshape(weight.shape)
         blocks, scale, zeros = self._blocks(weight)
         count = weight.numel() // max(self.scale.numel(), 1)
@@ -153,7 +153,7 @@ class WeightQuantizer(Attachment):
 
         A step that is too large may throw a scale to zero or below, from where no gradient leads back.
         """
-        if isinstance(self.scale, nn.Parameter) and self.symmetric:
+        if isinstance(self.scale, nn.Parameter):
             rows = original.reshape(max(self.scale.numel(), 1), -1)
             least = (rows.abs().mean(dim=1) / (16 * self.grid.q_max)).clamp(min=SMALLEST_SCALE)
             self.scale.copy_(torch.maximum(self.scale, least.reshape(self.scale.shape)))

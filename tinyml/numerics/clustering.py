@@ -52,7 +52,6 @@ def cluster(
     groups: int = 1,
     start: Start = "density",
     importance: Tensor | None = None,
-    keep_zeros: bool = False,
     seed: int = 0,
 ) -> Clusters:
     """Return the clusters of the weights: the nearest fixed point of Lloyd's iteration to the start.
@@ -64,15 +63,13 @@ def cluster(
         start: where the centroids start, see `Start`; with "optimal" the answer is the least inertia of all where a
             group is small enough for it.
         importance: weight of each squared error, of the weight's shape, >= 0; None counts all alike.
-        keep_zeros: reserve one of the centroids for 0.0 exactly and keep it there, in every group, so that zeros
-            stay zeros; zeros do not draw the others. A weight that is nearer to 0.0 than to the others becomes zero.
         seed: of "kmeans++"; the others draw nothing.
 
     Raises:
         ValueError: The weight is empty or not finite, a number is out of its range, or importance does not fit.
     """
-    _refuse(weight, centroids, groups, importance, keep_zeros=keep_zeros)
-    ordered = SortedWeights.of(_rows(weight, groups), _masses(importance, groups), without_zeros=keep_zeros)
+    _refuse(weight, centroids, groups, importance)
+    ordered = SortedWeights.of(_rows(weight, groups), _masses(importance, groups))
     codebook = starting_codebook(ordered, centroids, start, seed)
     codebook, used = _exact_where_few(ordered, *distinct_values(_lloyd(ordered, codebook), centroids))
     codebook = codebook.to(weight.device)
@@ -88,10 +85,12 @@ def _lloyd(ordered: SortedWeights, codebook: Tensor) -> Tensor:
     """Return the codebook after Lloyd's iterations, until no boundary moves by more than SETTLED of the members."""
     before: Tensor | None = None
     for _ in range(LLOYD_STEPS):
-        edges = ordered.edges(thresholds(codebook))
+        limits = thresholds(codebook)
+        edges = ordered.edges(limits)
         if before is not None and float((edges - before).abs().max()) <= SETTLED * ordered.values.shape[1]:
             break
-        codebook, empty = _centroids(ordered, edges, codebook)
+        empty = ordered.vacant(limits) | (edges.diff() == 0)
+        codebook = _centroids(ordered, edges, codebook, empty)
         before = edges
         if bool(empty.any()):
             relocated = _relocated(ordered, edges, codebook, empty)
@@ -100,18 +99,12 @@ def _lloyd(ordered: SortedWeights, codebook: Tensor) -> Tensor:
     return codebook
 
 
-def _centroids(ordered: SortedWeights, edges: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the means of the clusters between edges (groups, k + 1), and which have no members and stay."""
+def _centroids(ordered: SortedWeights, edges: Tensor, codebook: Tensor, empty: Tensor) -> Tensor:
+    """Return the means of the clusters between edges (groups, k + 1); those that are empty stay."""
     mass, moment = ordered.mass.gather(1, edges).diff(), ordered.moment.gather(1, edges).diff()
-    empty = edges.diff() == 0
     first, last = ordered.ends(edges)
     means = (ordered.centre + moment / mass).float().clamp(first, last)
-    means = torch.where(empty, codebook, means)
-    if ordered.without_zeros:
-        owner = torch.searchsorted(thresholds(codebook), torch.zeros_like(codebook[:, :1]))
-        means.scatter_(1, owner, 0.0)
-        empty = empty.scatter(1, owner, False)
-    return means, empty
+    return torch.where(empty, codebook, means)
 
 
 def _relocated(ordered: SortedWeights, edges: Tensor, codebook: Tensor, empty: Tensor) -> Tensor:
@@ -132,11 +125,8 @@ def _exact_where_few(ordered: SortedWeights, codebook: Tensor, used: Tensor) -> 
     few = ordered.few_distinct(codebook.shape[1])
     if not bool(few.any()):
         return codebook, used
-    values = ordered.ordered[few]
-    if ordered.without_zeros:
-        values = torch.nn.functional.pad(values, (0, 1)).sort(dim=1).values
     codebook, used = codebook.clone(), used.clone()
-    codebook[few], used[few] = distinct_values(values, codebook.shape[1])
+    codebook[few], used[few] = distinct_values(ordered.ordered[few], codebook.shape[1])
     return codebook, used
 
 
@@ -154,7 +144,7 @@ def _masses(importance: Tensor | None, groups: int) -> Tensor | None:
     return (rows / mean).clamp_(min=2.0**-20) if bool(mean > 0.0) else torch.ones_like(rows)
 
 
-def _refuse(weight: Tensor, centroids: int, groups: int, importance: Tensor | None, *, keep_zeros: bool) -> None:
+def _refuse(weight: Tensor, centroids: int, groups: int, importance: Tensor | None) -> None:
     """Refuse arguments that mean nothing.
 
     Raises:
@@ -162,9 +152,8 @@ def _refuse(weight: Tensor, centroids: int, groups: int, importance: Tensor | No
     """
     if weight.ndim == 0 or weight.numel() == 0:
         raise ValueError(f"a weight of shape {tuple(weight.shape)} has nothing to cluster")
-    if not 1 + keep_zeros <= centroids <= MOST_CENTROIDS:
-        reserved = ", one of them reserved for zero" if keep_zeros else ""
-        raise ValueError(f"centroids: {centroids}{reserved}; allowed are {1 + keep_zeros} to {MOST_CENTROIDS}")
+    if not 1 <= centroids <= MOST_CENTROIDS:
+        raise ValueError(f"centroids: {centroids}; allowed are 1 to {MOST_CENTROIDS}")
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"groups: {groups} does not divide the {weight.shape[0]} output channels")
     if importance is not None and importance.shape != weight.shape:

@@ -10,7 +10,7 @@
     optimal    the least inertia of all, by the dynamic program, among at most 8,192 quantiles; by density where many
                groups with many centroids leave fewer than two quantiles a centroid
 
-Quantiles are dense at both ends. With `keep_zeros` one centroid starts at zero, and zeros have no mass for the others.
+Quantiles are dense at both ends.
 """
 
 from typing import Literal
@@ -27,22 +27,20 @@ CUTS = 50
 QUANTILES = 4096
 OPTIMAL_QUANTILES = 8192
 OPTIMAL_STEPS = 2**21
-"""Most groups * centroids * quantiles of the dynamic program: a second or two."""
+"""Most groups * centroids * quantiles of the dynamic program: half a second."""
 
 
 def starting_codebook(ordered: SortedWeights, centroids: int, start: Start, seed: int) -> Tensor:
-    """Return (groups, k) float32, ascending; with a reserved zero, one column is 0.0."""
-    free = centroids - ordered.without_zeros
+    """Return (groups, k) float32, ascending."""
     if start == "linear":
-        codebook = _linear(ordered, free)
+        codebook = _linear(ordered, centroids)
     elif start == "kmeans++":
-        codebook = _drawn(ordered, free, seed)
+        codebook = _drawn(ordered, centroids, seed)
     elif start == "optimal":
-        codebook = _optimal(ordered, free)
+        codebook = _optimal(ordered, centroids)
     else:
-        codebook = _by_density(ordered, free)
-    codebook = codebook.float()
-    return torch.nn.functional.pad(codebook, (0, centroids - free)).sort(dim=1).values
+        codebook = _by_density(ordered, centroids)
+    return codebook.float().sort(dim=1).values
 
 
 def _linear(ordered: SortedWeights, centroids: int) -> Tensor:
@@ -83,8 +81,6 @@ def _drawn(ordered: SortedWeights, centroids: int, seed: int) -> Tensor:
     candidates = ordered.values[:, (edges[:-1] + edges[1:]) // 2].double()
     distance = torch.full_like(candidates, torch.inf)
     drawn = torch.zeros(candidates.shape[0], 0, dtype=torch.float64)
-    if ordered.without_zeros:
-        distance = candidates.square()
     for _ in range(centroids):
         chance = mass * torch.where(distance == torch.inf, 1.0, distance)
         reached = chance.cumsum(dim=1)

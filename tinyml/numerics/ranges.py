@@ -6,7 +6,8 @@
                 scale^2 / 12 (rounding noise of a uniform quantizer: Bennett 1948, "Spectra of quantized signals");
                 exact zeros have none
     entropy     the range whose clipped histogram, quantized to the grid, has the least Kullback-Leibler divergence
-                from the original (Migacz 2017, "8-bit inference with TensorRT"), one-sided and two-sided alike
+                from the original (Migacz 2017, "8-bit inference with TensorRT"), one-sided and two-sided alike;
+                the extremes on a grid of 16 bits
 
 Every function takes a one-dimensional sample of values and returns Python floats.
 """
@@ -66,8 +67,8 @@ def mse_range(sample: Tensor, low: float, high: float, grid: Grid) -> tuple[floa
 
 def entropy_range(sample: Tensor, low: float, high: float, grid: Grid) -> tuple[float, float]:
     """Return the range of least divergence; both ends are scaled by one common share."""
-    extreme = max(-low, high)
-    if extreme <= 0.0:
+    extreme, levels = max(-low, high), grid.steps + 1
+    if extreme <= 0.0 or levels >= HISTOGRAM_BINS:  # the histogram tells no two codes of a finer grid apart
         return low, high
     one_sided = low >= 0.0 or high <= 0.0
     magnitudes = sample.double().abs() if one_sided else sample.double()
@@ -75,7 +76,6 @@ def entropy_range(sample: Tensor, low: float, high: float, grid: Grid) -> tuple[
     counts = torch.histc(magnitudes, bins=HISTOGRAM_BINS, min=floor, max=extreme)
     if one_sided:
         counts[0] -= (magnitudes == 0.0).sum()  # exact zeros cost nothing on any grid that holds zero
-    levels = grid.steps + 1
     kept = range(HISTOGRAM_BINS, levels // 2, -max(HISTOGRAM_BINS // 128, 1))
     best = min(kept, key=lambda bins: _divergence(counts, bins, levels, one_sided=one_sided))
     share = best / HISTOGRAM_BINS

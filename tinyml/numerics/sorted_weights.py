@@ -31,11 +31,9 @@ class SortedWeights:
     """(groups, N + 1) float64: their mass times (value - centre), summed."""
     centre: Tensor
     """(groups, 1) float64, the median: subtracted so that sums of weights far from zero keep their digits."""
-    without_zeros: bool
-    """Whether exact zeros have no mass, because a centroid is reserved for them."""
 
     @classmethod
-    def of(cls, rows: Tensor, masses: Tensor | None, *, without_zeros: bool) -> "SortedWeights":
+    def of(cls, rows: Tensor, masses: Tensor | None) -> "SortedWeights":
         """Return the rows (groups, all weights) float32 in order; masses, of their shape, are 1 where None.
 
         Raises:
@@ -44,9 +42,6 @@ class SortedWeights:
         ordered, weights = _sorted(rows.cpu().numpy(), None if masses is None else masses.cpu().numpy())
         if not np.isfinite(ordered[:, [0, -1]]).all():  # NaN is sorted last
             raise ValueError("the weight holds NaN or infinity (as float32): clustering needs finite numbers")
-        if without_zeros:
-            present = (ordered != 0.0).astype(np.float32)
-            weights = present if weights is None else weights * present
         centre = ordered[:, ordered.shape[1] // 2, None].astype(np.float64)
         values, mass, moment = _binned(ordered, weights, quantile_edges(ordered.shape[1], BINS))
         return cls(
@@ -55,13 +50,15 @@ class SortedWeights:
             mass=_prefix_sums(mass),
             moment=_prefix_sums(moment - centre * mass),
             centre=torch.from_numpy(centre),
-            without_zeros=without_zeros,
         )
 
     def edges(self, thresholds: Tensor) -> Tensor:
         """Return (groups, k + 1) int64: where the runs that thresholds (groups, k - 1) part begin, and N."""
-        inner = torch.searchsorted(self.values, thresholds, right=True)
-        return torch.nn.functional.pad(torch.nn.functional.pad(inner, (1, 0)), (0, 1), value=self.values.shape[1])
+        return _parted(self.values, thresholds)
+
+    def vacant(self, thresholds: Tensor) -> Tensor:
+        """Return which runs, (groups, k) bool, hold no weight: in a gap lies the bin across it, not its weights."""
+        return _parted(self.ordered, thresholds).diff() == 0
 
     def ends(self, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first and the last member of each run, (groups, k) each; of an empty run, a neighbour."""
@@ -70,13 +67,11 @@ class SortedWeights:
         return self.values.gather(1, first), self.values.gather(1, last)
 
     def few_distinct(self, columns: int) -> Tensor:
-        """Return which rows, (groups,) bool, hold `columns` different values or fewer, the reserved zero included."""
+        """Return which rows, (groups,) bool, hold `columns` different values or fewer."""
         # d values make 2d - 1 bins at most: as many pure ones, and one between two neighbours.
         few = (self.values[:, 1:] != self.values[:, :-1]).sum(dim=1) < 2 * columns
         ordered = self.ordered[few]
         count = (ordered[:, 1:] != ordered[:, :-1]).sum(dim=1) + 1
-        if self.without_zeros:
-            count += (ordered != 0.0).all(dim=1)
         return few.masked_scatter(few, count <= columns)
 
 
@@ -100,6 +95,12 @@ def distinct_values(ordered: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     rank = torch.nn.functional.pad((ordered[:, 1:] != ordered[:, :-1]).cumsum(dim=1), (1, 0))
     repeated = ordered[:, -1:].repeat(1, columns)
     return repeated.scatter_(1, rank, ordered), rank[:, -1] + 1
+
+
+def _parted(ordered: Tensor, thresholds: Tensor) -> Tensor:
+    """Return (groups, k + 1) int64: 0, where numbers in order (groups, N) pass thresholds (groups, k - 1), and N."""
+    inner = torch.searchsorted(ordered, thresholds, right=True)
+    return torch.nn.functional.pad(torch.nn.functional.pad(inner, (1, 0)), (0, 1), value=ordered.shape[1])
 
 
 def _sorted(rows: Floats, masses: Floats | None) -> tuple[Floats, Floats | None]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tinyml.layers.codebook import table_of
 from tinyml.numerics.clustering import cluster, decode
 from tinyml.numerics.clustering_starts import Start
-from tinyml.passes.prunable_layers import Prunable
+from tinyml.passes.weight_layers import WeightLayer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class FittedCodebook:
         return decode(self.indices, table_of(self.centroids, keeps_zeros=self.keeps_zeros))
 
 
-def run_count(layer: Prunable, channels_per_codebook: int | None) -> int:
+def run_count(layer: WeightLayer, channels_per_codebook: int | None) -> int:
     """Return into how many equal runs of output channels the layer's weight is cut.
 
     A run has the most channels that divide the layer's and are at most so many; with None one run has all. The weight
@@ -46,7 +46,7 @@ def run_count(layer: Prunable, channels_per_codebook: int | None) -> int:
 
 
 def fit_codebook(
-    layer: Prunable,
+    layer: WeightLayer,
     *,
     bits: int,
     groups: int,

@@ -88,7 +88,8 @@ def choose_exits(
     """
     early = logits[:-1]
     scaled = goal.temperature_scaling and goal.rule != "patience"
-    temperatures = [fit_temperature(each, labels) if scaled else 1.0 for each in early]
+    # float32 holds six digits: every form of the network has the same policy then
+    temperatures = [float(f"{fit_temperature(each, labels):.6g}") if scaled else 1.0 for each in early]
     table = ExitTable(
         rule=goal.rule,
         confidences=confidences(goal.rule, logits, temperatures),

@@ -7,6 +7,7 @@ uncompressed network at the root of the chain, or another one of the same classe
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ from tinyml.training import (
     train,
     train_split,
 )
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,8 @@ class FineTuning(Pass):
 
         def record(epoch: EpochRecord) -> None:
             context.record({"event": "epoch", **dataclasses.asdict(epoch)})
+            for fault in scale_faults(model.module):  # no gradient leads back: the rest is lost
+                _logger.warning("fine_tuning: after epoch %d %s", epoch.epoch, fault)
 
         with self._objective(model, context) as (objective, identity), _explained_divergence():
             result = train(

@@ -7,6 +7,7 @@ behind a codebook. By itself the file is smaller, not faster: onnxruntime looks 
 """
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
@@ -31,7 +32,9 @@ from tinyml.passes.checked_settings import check_settings
 from tinyml.passes.codebook_fit import FittedCodebook, fit_codebook, run_count
 from tinyml.passes.layer_patterns import check_patterns, own_settings
 from tinyml.passes.post_training.layer_calls import calls_in_order
-from tinyml.passes.prunable_layers import Prunable, layer_names, prunable_layers
+from tinyml.passes.weight_layers import WeightLayer, layer_names, weight_layers
+
+logger = logging.getLogger(__name__)
 
 Bits = Annotated[int, Field(ge=1, le=8)]
 SOFT_BITS = 3
@@ -143,7 +146,9 @@ class KmeansQuantization(Pass):
         weights = sum(candidate.numel for candidate in candidates.values())
         context.record({"event": "codebooks", "layers": len(fitted), "weights": weights})
         if fewer := [f"{name} {each.fewest}" for name, each in fitted.items() if each.fewest < 2 ** bits[name]]:
-            context.record({"event": "fewer centroids", "as many as different weights": ", ".join(fewer)})
+            said = ", ".join(fewer)
+            logger.warning("fewer centroids than 2^bits, as many as there are different weights: %s", said)
+            context.record({"event": "fewer centroids", "as many as different weights": said})
         return model.edited(after, [edit], left_alone)
 
     def ensures(self, before: Compressed, after: Compressed) -> None:
@@ -170,11 +175,11 @@ class KmeansQuantization(Pass):
         own = {name: settings[0].bits for name in bits if (settings := own_settings(name, self.layers))}
         return bits | own
 
-    def _chosen(self, module: nn.Module) -> tuple[dict[str, Prunable], list[LeftAlone]]:
-        return prunable_layers(module, include=self.include, exclude=self.exclude, structure="unstructured")
+    def _chosen(self, module: nn.Module) -> tuple[dict[str, WeightLayer], list[LeftAlone]]:
+        return weight_layers(module, include=self.include, exclude=self.exclude)
 
     def _importances(
-        self, module: nn.Module, candidates: Mapping[str, Prunable], context: Context
+        self, module: nn.Module, candidates: Mapping[str, WeightLayer], context: Context
     ) -> dict[str, Tensor]:
         """Return the weights of squared errors by layer, where the recipe asks for other than equal ones."""
         if self.importance == "none":

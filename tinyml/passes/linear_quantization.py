@@ -74,7 +74,10 @@ class LinearQuantization(IntegerSettings):
         layers = {name: module for name, module in model.module.named_modules() if isinstance(module, WEIGHTED)}
         names = list(layers)
         check_patterns((*self.include, *self.exclude, *self.layers), names, of="linear_quantization")
-        if names and len(self._excluded(model.module)) == len(names):
+        if not names:
+            kinds = ", ".join(each.__name__ for each in WEIGHTED)
+            raise RecipeError(f"linear_quantization: there is no layer to quantize: the model has no {kinds}")
+        if len(self._excluded(model.module)) == len(names):
             raise RecipeError("linear_quantization: include and exclude leave no layer to quantize; widen one of them")
         for name, layer in layers.items():
             if not bool(torch.isfinite(layer.weight).all()):

@@ -23,7 +23,7 @@ from tinyml.layers.quantizers import weight_quantizers
 from tinyml.numerics.sparsity import NOfM, global_zeros, n_of_m_zeros, zero_count
 from tinyml.passes.base import Compressed, Context, Pass, Role
 from tinyml.passes.layer_patterns import LayerSparsity, Sparsity, check_patterns, own_settings
-from tinyml.passes.prunable_layers import Prunable, layer_names, prunable_layers
+from tinyml.passes.weight_layers import WeightLayer, layer_names, weight_layers
 
 Written = Structure | Annotated[str, Field(pattern=r"^[0-9]+:[0-9]+$")]
 
@@ -124,10 +124,10 @@ class WeightPruning(Pass):
             if not torch.equal(now, torch.where(mask.mask, earlier, 0.0)):
                 raise TinymlError(f"weight_pruning: weights of '{name}' changed that were to be kept")
 
-    def _chosen(self, module: nn.Module) -> tuple[dict[str, Prunable], list[LeftAlone]]:
-        return prunable_layers(module, include=self.include, exclude=self.exclude, structure=self.structure)
+    def _chosen(self, module: nn.Module) -> tuple[dict[str, WeightLayer], list[LeftAlone]]:
+        return weight_layers(module, include=self.include, exclude=self.exclude, structure=self.structure)
 
-    def _own_zeros(self, candidates: Mapping[str, Prunable]) -> dict[str, int]:
+    def _own_zeros(self, candidates: Mapping[str, WeightLayer]) -> dict[str, int]:
         """Return the zeros of the layers whose number does not depend on the others."""
         zeros = {}
         for name, candidate in candidates.items():
@@ -138,18 +138,18 @@ class WeightPruning(Pass):
                 zeros[name] = zero_count(candidate.numel, own[0].sparsity if own else self.sparsity)
         return zeros
 
-    def _zeros(self, candidates: Mapping[str, Prunable]) -> dict[str, int]:
+    def _zeros(self, candidates: Mapping[str, WeightLayer]) -> dict[str, int]:
         """Return the number of zeros of each layer."""
         zeros = self._own_zeros(candidates)
         rest = {name: candidate for name, candidate in candidates.items() if name not in zeros}
         weights, most = [each.weight for each in rest.values()], [each.most for each in rest.values()]
         return {**zeros, **dict(zip(rest, global_zeros(weights, self._shared(rest), most=most), strict=True))}
 
-    def _shared(self, candidates: Mapping[str, Prunable]) -> int:
+    def _shared(self, candidates: Mapping[str, WeightLayer]) -> int:
         """Return the zeros that layers share under one threshold."""
         return zero_count(sum(each.numel for each in candidates.values()), self.sparsity)
 
-    def _check_earlier(self, candidates: Mapping[str, Prunable]) -> None:
+    def _check_earlier(self, candidates: Mapping[str, WeightLayer]) -> None:
         """Refuse what would bring back weights that an earlier pass has set to zero."""
         pruned = {name: count for name, candidate in candidates.items() if (count := candidate.pruned)}
         zeros = self._zeros(candidates) if pruned else {}
@@ -160,7 +160,7 @@ class WeightPruning(Pass):
                     "pruning again takes a higher sparsity"
                 )
 
-    def _check_room(self, candidates: Mapping[str, Prunable]) -> None:
+    def _check_room(self, candidates: Mapping[str, WeightLayer]) -> None:
         """Refuse what would leave a layer without a weight."""
         zeros = self._own_zeros(candidates)
         if empty := [name for name, count in zeros.items() if count == candidates[name].numel]:

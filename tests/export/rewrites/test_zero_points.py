@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from tinyml.export.rewrites.four_bit_weights import store_four_bits
 from tinyml.export.rewrites.zero_points import write_zero_points
 
 CONSTANTS = {"fc.weight_quantized": np.ones((2, 4), np.int8), "scales": np.array([0.5, 2.0], np.float32)}
@@ -34,3 +35,10 @@ def test_nothing_is_written_where_it_is_not_needed(hand_made, operator: str, tim
     for _ in range(times):
         write_zero_points(made.graph)
     assert len(made.graph.initializer) == 2 + (operator == "Gemm")
+
+
+def test_codes_of_four_bits_get_none(hand_made):
+    made = weighted(hand_made, "Gemm")
+    store_four_bits(made.graph)
+    assert made.outputs_kept_by(write_zero_points)
+    assert len(made.graph.node[0].input) == 2

@@ -1,5 +1,6 @@
 """Weights are stored where it pays, in files that stay what they were: decoders are gone once a session has loaded."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_codes_that_are_cast_to_float_are_packed() -> None:
     model = times(np.resize(np.arange(-7, 8, dtype=np.int8), (64, 64)))
     model.graph.node[0].CopyFrom(helper.make_node("Cast", ["w"], ["f"], to=TensorProto.FLOAT))
     assert arrays(packed(model))["w_indices"].dtype.name == "uint4"
+
+
+@pytest.mark.parametrize(
+    ("opset", "values", "said"),
+    [
+        (20, 16, ["opset 20 has no type of 4 bits: 2 share 8 bits"]),
+        (21, 4, ["opset 21 has no type of 2 bits: 4 share 8 bits"]),
+        (21, 16, []),
+        (21, 8, []),
+    ],
+    ids=["4 bits", "2 bits", "4 bits have a type", "3 bits never have"],
+)
+def test_a_type_that_the_opset_lacks_is_named_with_what_is_done(opset: int, values: int, said: list[str], caplog):
+    caplog.set_level(logging.INFO, "tinyml")
+    packed(times(np.resize(np.linspace(-1, 1, values, dtype=np.float32), (64, 64)), opset=opset))
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == said
 
 
 def test_a_weight_stays_where_less_than_an_eighth_is_saved() -> None:

@@ -8,6 +8,7 @@ from tinyml.export.rewrites.constant_weights import transpose_constant_weights
 from tinyml.export.rewrites.decoded_weights import decode_float_weights
 from tinyml.export.rewrites.defaults import drop_default_attributes
 from tinyml.export.rewrites.float_layers import keep_float_layers
+from tinyml.export.rewrites.four_bit_weights import store_four_bits
 from tinyml.export.rewrites.integer_biases import quantize_biases
 from tinyml.export.rewrites.names import name_constants, name_layers
 from tinyml.export.rewrites.pools import name_global_pools
@@ -22,6 +23,7 @@ REWRITES = (
     scale_stored_weights,
     remove_barriers,
     transpose_constant_weights,
+    store_four_bits,
     decode_float_weights,
     name_global_pools,
     join_slices,
@@ -35,10 +37,20 @@ REWRITES = (
 )
 
 
-def rewrite(model: onnx.ModelProto, *, ir_version: int, integer_biases: bool = True) -> None:
-    """Apply every rewrite in place and stamp the model; without `integer_biases` biases stay in float."""
+def rewrite(
+    model: onnx.ModelProto, *, ir_version: int, integer_biases: bool = True, int4_weights: bool = False
+) -> None:
+    """Apply every rewrite in place and stamp the model.
+
+    Args:
+        model: what torch's exporter made.
+        ir_version: of the file.
+        integer_biases: whether biases become int32; otherwise they stay in float.
+        int4_weights: whether weight codes of 4 bits or fewer become INT4; otherwise they stay int8.
+    """
+    left_out = {quantize_biases: not integer_biases, store_four_bits: not int4_weights}
     for step in REWRITES:
-        if integer_biases or step is not quantize_biases:
+        if not left_out.get(step, False):
             step(model.graph)
     del model.metadata_props[:]
     del model.functions[:]

@@ -2,10 +2,11 @@
 
     DequantizeLinear(codes, scale, zero_point)  ->  Mul(Sub(Cast(codes), zero_point), scale)
 
-onnxruntime never folds a DequantizeLinear, so in front of a float Conv or MatMul it would run at every call. The nodes
-on the right have constant inputs only: they are folded at load, and the layer costs what a float layer costs. Behind a
-dequantized input DequantizeLinear stays: it becomes part of an integer kernel; where there is none (16 bits),
-onnxruntime would round a float weight between quantizers to 8 bits of its own choice.
+onnxruntime never folds a DequantizeLinear: in front of a float Conv it would run at every call, and with a float MatMul
+it becomes MatMulNBits, which rounds the layer's input to 8 bits unasked. The nodes on the right have constant inputs
+only: they are folded at load, and the layer costs and gives what a float layer does. INT4 codes stay as they are: the
+target asked for them. Behind a dequantized input DequantizeLinear stays: it becomes part of an integer kernel; where
+there is none (16 bits), onnxruntime would round a float weight between quantizers to 8 bits of its own choice.
 """
 
 import numpy as np
@@ -22,7 +23,8 @@ def decode_float_weights(graph: onnx.GraphProto) -> None:
     """Rewrite in place."""
     index = GraphIndex(graph)
     for node in [node for node in graph.node if node.op_type == "DequantizeLinear"]:
-        if node.input[0] in index.constants and _is_float_weight(node.output[0], index):
+        codes = index.constants.get(node.input[0])
+        if codes is not None and codes.data_type != onnx.TensorProto.INT4 and _is_float_weight(node.output[0], index):
             position = list(graph.node).index(node)
             graph.node.remove(node)
             for offset, decoding in enumerate(_decoder(graph, node, index)):

@@ -1,4 +1,7 @@
-"""Spell out the zero point of a Gemm's weight: onnxruntime takes a Gemm for an integer one only where it is written."""
+"""Spell out the zero point of a Gemm's weight: onnxruntime takes a Gemm for an integer one only where it is written.
+
+It has no integer kernel for INT4 weights: those need none.
+"""
 
 import numpy as np
 import onnx
@@ -13,6 +16,8 @@ def write_zero_points(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         weight = index.dequantizer(node.input[1]) if node.op_type == "Gemm" else None
         if weight is None or len(weight.input) > 2 or weight.input[0] not in index.constants:
+            continue
+        if index.constants[weight.input[0]].data_type == onnx.TensorProto.INT4:
             continue
         zeros = np.zeros_like(index.array(weight.input[1]), dtype=index.array(weight.input[0]).dtype)
         name = weight.input[0].removesuffix("_quantized") + "_zero_point"

@@ -5,6 +5,7 @@ frees what lies between (about 40 bytes an element of one weight). Then speed an
 weight stays as it is, for everyone to read, where an eighth of its bytes would not be saved: int8 codes of 7 bits.
 """
 
+import logging
 from typing import Final, Literal
 
 import onnx
@@ -14,6 +15,8 @@ from tinyml.export.storage.decoder import Decoder, Names, Shared, stored_bytes
 from tinyml.export.storage.forms import decoders
 from tinyml.graph.onnx_graphs import graphs
 from tinyml.graph.packed_weights import SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 Nonzeros = Literal["exact", "float16", "dense"]
 """How weights are stored: packed and exact; the same, with the non-zeros of a sparse one in float16; or as they are."""
@@ -65,6 +68,8 @@ def _rewrite(graph: GraphProto, shared: Shared, names: Names, *, half: bool) -> 
     common = shared.read_by(list(chosen.values()))
     if gain <= sum(map(stored_bytes, common)):
         return
+    for fallback in sorted({decoder.fallback for decoder in chosen.values()} - {""}):
+        logger.info("%s", fallback)
     tensors = [tensor for tensor in graph.initializer if tensor.name not in chosen]
     tensors += [*common, *(tensor for decoder in chosen.values() for tensor in decoder.tensors)]
     nodes = [*(node for decoder in chosen.values() for node in decoder.nodes), *graph.node]

@@ -58,12 +58,17 @@ class Shared:
 
 @final
 class Decoder:
-    """The tensors stored for one constant, and the nodes that make it out of them."""
+    """The tensors stored for one constant, and the nodes that make it out of them.
+
+    Attributes:
+        fallback: what a newer opset would do in fewer nodes, and what is done here; "" where none would.
+    """
 
     def __init__(self, shared: Shared) -> None:
         """Start without nodes."""
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
+        self.fallback = ""
         self._shared = shared
 
     @property

@@ -52,6 +52,12 @@ def store_digits(decoder: Decoder, digits: NDArray[np.integer[Any]], base: int, 
     if layout.digits == 1:
         dims, content = digits.shape, _packed(digits.reshape(-1), layout.bits)
         return decoder.cast(_stored(decoder, layout, dims, content, name), TensorProto.INT64)
+    wanted = _layout(digits.size, base, _SMALL_TYPES[0][0])
+    if wanted != layout:
+        decoder.fallback = (
+            f"opset {decoder.opset} has no type of {wanted.bits} bits: {layout.digits} share {layout.bits} bits, "
+            "and Div and Mod part them when a session loads the file"
+        )
     powers = base ** np.arange(layout.digits - 1, -1, -1, dtype=np.int64)
     padded = np.zeros(-(-digits.size // layout.digits) * layout.digits, np.int64)
     padded[: digits.size] = digits.reshape(-1)

@@ -1,4 +1,4 @@
-"""Which layers can be pruned weight by weight, and why the others cannot."""
+"""Which layers' weights can be changed one by one, pruned or shared, and why those of the others cannot."""
 
 import copy
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ OTHERS = (nn.Embedding, nn.EmbeddingBag, nn.Bilinear, nn.RNNBase, nn.RNNCellBase
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prunable:
-    """A layer that can be pruned.
+class WeightLayer:
+    """A layer whose weights can be changed one by one.
 
     Attributes:
         weight: as the network uses it, any shape.
@@ -51,23 +51,23 @@ class Prunable:
 
 
 def layer_names(module: nn.Module) -> list[str]:
-    """Return the names that patterns may match: of the layers that can be pruned, and of those that never can."""
+    """Return the names that patterns may match: of the layers that can be changed, and of those that never can."""
     kinds = (Convolution | nn.Linear, *OTHERS)
     return [name for name, layer in module.named_modules() if isinstance(layer, kinds)]
 
 
-def prunable_layers(
-    module: nn.Module, *, include: Sequence[str], exclude: Sequence[str], structure: Structure
-) -> tuple[dict[str, Prunable], list[LeftAlone]]:
-    """Return the layers to prune by name, in the order of the modules, and the layers left alone.
+def weight_layers(
+    module: nn.Module, *, include: Sequence[str], exclude: Sequence[str], structure: Structure = "unstructured"
+) -> tuple[dict[str, WeightLayer], list[LeftAlone]]:
+    """Return the layers to change by name, in the order of the modules, and the layers left alone.
 
     Args:
         module: may have masks already.
         include: glob patterns of module names.
         exclude: glob patterns of module names.
-        structure: N:M must divide the input channels of each output.
+        structure: of the zeros; N:M must divide the input channels of each output.
     """
-    chosen: dict[str, Prunable] = {}
+    chosen: dict[str, WeightLayer] = {}
     left_alone = []
     entangled, earlier = _entangled(module), dict(masks(module))
     for name, layer in module.named_modules():
@@ -87,7 +87,7 @@ def prunable_layers(
         else:
             weight = layer.weight.detach()
             kept = earlier[name].mask if name in earlier else torch.ones_like(weight, dtype=torch.bool)
-            chosen[name] = Prunable(weight=weight, channels=outputs, input_axis=input_axis(layer), kept=kept)
+            chosen[name] = WeightLayer(weight=weight, channels=outputs, input_axis=input_axis(layer), kept=kept)
     return chosen, left_alone
 
 
@@ -99,7 +99,7 @@ def _misfit(inputs: int, structure: Structure) -> str:
 
 
 def _entangled(module: nn.Module) -> dict[str, str]:
-    """Return why a mask would not hold, by the name of the layer, for layers whose weight is used elsewhere as well."""
+    """Return why a mask or a codebook would not hold, by name, for layers whose weight is used elsewhere as well."""
     return {**_read_beside(module), **_shared(module)}
 
 
@@ -115,7 +115,7 @@ def _shared(module: nn.Module) -> dict[str, str]:
 
 
 def _read_beside(module: nn.Module) -> dict[str, str]:
-    """Find weights that the model's own code reads: a trace would freeze the value that a mask gives there."""
+    """Find weights that the model's own code reads: a trace would freeze the value that they have there."""
     graph_module = capture(copy.deepcopy(module)).graph_module
     if graph_module is None:
         return {}  # its code runs as it is

@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from tinyml.layers.mask import attach_mask
 from tinyml.numerics.sparsity import NOfM
-from tinyml.passes.prunable_layers import layer_names, prunable_layers
+from tinyml.passes.weight_layers import layer_names, weight_layers
 
 
 def found(module: nn.Module, structure="unstructured") -> tuple[list[str], dict[str, str]]:
     """Names of the layers to prune, and reasons by the name of those left alone."""
-    chosen, left_alone = prunable_layers(module, include=("*",), exclude=(), structure=structure)
+    chosen, left_alone = weight_layers(module, include=("*",), exclude=(), structure=structure)
     return list(chosen), {item.module: item.reason for item in left_alone}
 
 
@@ -28,7 +28,7 @@ def found(module: nn.Module, structure="unstructured") -> tuple[list[str], dict[
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
 def test_convolutions_and_linear_layers_are_found_with_their_outputs(layer: nn.Module, numel: int, channels: int):
-    chosen, left_alone = prunable_layers(nn.Sequential(layer), include=("*",), exclude=(), structure="unstructured")
+    chosen, left_alone = weight_layers(nn.Sequential(layer), include=("*",), exclude=())
     assert [(each.numel, each.channels, each.most) for each in chosen.values()] == [(numel, channels, numel - channels)]
     assert left_alone == []
 
@@ -123,7 +123,7 @@ def test_n_of_m_takes_the_layers_whose_input_channels_it_divides(layer: nn.Modul
 def test_the_weights_are_those_that_the_network_uses():
     model = nn.Sequential(nn.Linear(4, 4))
     attach_mask(model[0], structure="unstructured", ramp=0.0).aim(model[0].weight.detach(), start=0, zeros=10)
-    chosen, _ = prunable_layers(model, include=("*",), exclude=(), structure="unstructured")
+    chosen, _ = weight_layers(model, include=("*",), exclude=())
     assert int((chosen["0"].weight == 0).sum()) == 10
     assert not isinstance(chosen["0"].weight, nn.Parameter)
     assert torch.equal(chosen["0"].weight, model[0].weight)
