@@ -1,6 +1,7 @@
 """`tinyml sensitivity`: which layers bear how much."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ from tinyml.cli import options
 from tinyml.yaml_syntax import JSON
 
 if TYPE_CHECKING:
+    from tinyml.analysis.sensitivity.bits import Budget
     from tinyml.analysis.sensitivity.curves import Sensitivity
     from tinyml.analysis.sensitivity.measure import Request
     from tinyml.analysis.sensitivity.scan import Scanner, ScanSettings
-    from tinyml.pipeline import Job
+    from tinyml.pipeline import Job, Root
     from tinyml.run_directory import RunDirectory
 
 
@@ -39,6 +41,7 @@ class Wish:
 
     pass_name: str
     sparsity: float | None
+    budget: "Budget | None"
     images: int | None
     seed: int
     workers: int
@@ -61,6 +64,16 @@ class Wish:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share that recipe.yaml removes, from each layer as it bears it.  [default: 0.7 of weights, 0.3 of channels]",
 )
+@click.option(
+    "--budget-bytes", type=click.IntRange(min=1), metavar="N", help="Bytes of the file whose bits recipe.yaml chooses."
+)
+@click.option(
+    "--budget-drop-points",
+    type=click.FloatRange(0, 100, min_open=True),
+    metavar="P",
+    help="Points that the bits of recipe.yaml may lose, by prediction: the smallest file.",
+)
+@options.target()
 @click.option("--images", type=click.IntRange(min=1), help="Validation images, drawn by the seed.  [default: all]")
 @click.option("--batch-size", type=click.IntRange(1, 100000), default=500, show_default=True, help="Images at a time.")
 @options.output("the curves, the page and the recipe (a folder)")
@@ -81,6 +94,9 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     sparsity: float | None,
+    budget_bytes: int | None,
+    budget_drop_points: float | None,
+    target: str,
     images: int | None,
     batch_size: int,
     output: Path,
@@ -94,8 +110,8 @@ def command(
 ) -> None:
     """Change one layer at a time, all else as it is, and see how far the validation score falls.
 
-    CKPT is a checkpoint file or an earlier run directory. The folder holds sensitivity.json, sensitivity.html and,
-    of a pruning pass, recipe.yaml for `tinyml compress`. The test split is never touched.
+    CKPT is a checkpoint file or an earlier run directory. The folder holds sensitivity.json, sensitivity.html and, of a
+    pruning pass or for a budget, recipe.yaml for `tinyml compress`. The test split is never touched.
     """
     import torch
 
@@ -114,9 +130,14 @@ def command(
     )
     torch.set_num_threads(threads)
     wish = Wish(
-        pass_name=pass_name, sparsity=change.overall(sparsity, wanted), images=images, seed=seed, workers=workers
+        pass_name=pass_name,
+        sparsity=change.overall(sparsity, wanted),
+        budget=change.budget(budget_bytes, budget_drop_points),
+        images=images,
+        seed=seed,
+        workers=workers,
     )
-    job = _job(checkpoint, model, model_args, data, wish, threads=threads, device=device)
+    job = _job(checkpoint, model, model_args, data, wish, target=target, threads=threads, device=device)
     _run(job, settings, wish, output, overwrite=overwrite, resume=resume, as_json=as_json)
 
 
@@ -127,6 +148,7 @@ def _job(
     data: str,
     wish: Wish,
     *,
+    target: str,
     threads: int,
     device: str,
 ) -> "Job":
@@ -144,7 +166,7 @@ def _job(
         model=model or "",
         model_args=model_args,
         recipe=Recipe(name="sensitivity", seed=wish.seed),
-        target=load_target("cpu"),
+        target=load_target(target),
         task=task if wish.images is None else with_fewer_images(task, wish.images, wish.seed),
         threads=threads,
         device=device,
@@ -175,6 +197,7 @@ def _run(
         workers=wish.workers,
     )
     scanner = request.scanner()
+    measure_bytes = _byte_measurement(job, root, request, scanner) if wish.budget else None
     facts = {**job.fingerprint(), **_facts(settings, wish)}
     with RunDirectory.create(
         output, overwrite=overwrite, resume=resume, fingerprint=facts, inputs=job.inputs
@@ -183,8 +206,28 @@ def _run(
             sensitivity = read_scan(directory.directory)
         else:
             sensitivity = _scan(request, scanner, directory)
-            write_scan(directory, sensitivity, chosen(sensitivity, settings, wish.sparsity), job)
-    show_scan(sensitivity, chosen(sensitivity, settings, wish.sparsity), output=output, as_json=as_json)
+            if measure_bytes is not None:
+                sensitivity = measure_bytes(sensitivity)
+        found, missed = chosen(sensitivity, settings.patterns, wish.sparsity, wish.budget)
+        if not directory.is_done:
+            write_scan(directory, sensitivity, found, job)
+    show_scan(sensitivity, found, output=output, as_json=as_json)
+    if missed is not None:
+        raise missed
+
+
+def _byte_measurement(
+    job: "Job", root: "Root", request: "Request", scanner: "Scanner"
+) -> "Callable[[Sensitivity], Sensitivity]":
+    """Return what adds the bytes of the file to a scan, after refusing what the pass itself would refuse."""
+    from tinyml.analysis.sensitivity.file_bytes import check_quantizable, with_file_bytes
+    from tinyml.pipeline.prepare import context_of
+    from tinyml.progress import Silent
+    from tinyml.training import ALONE
+
+    context, settings = context_of(job, root, Silent(), ALONE), request.settings
+    check_quantizable(request.pass_name, settings, request.model, context)
+    return lambda found: with_file_bytes(found, scanner.units, settings.patterns, request.model, context)
 
 
 def _facts(settings: "ScanSettings", wish: Wish) -> dict[str, str]:
@@ -195,6 +238,7 @@ def _facts(settings: "ScanSettings", wish: Wish) -> dict[str, str]:
         "include": " ".join(settings.patterns.include),
         "exclude": " ".join(settings.patterns.exclude),
         "sparsity": str(wish.sparsity),
+        "budget": str(wish.budget),
         "images": str(wish.images or "all"),
         "batch size": str(settings.batch_size),
     }

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+from tinyml.analysis.sensitivity.bits import BitChoice, Budget, choose_bits
 from tinyml.analysis.sensitivity.budget import Choice, choose_sparsities
 from tinyml.analysis.sensitivity.curves import Sensitivity
-from tinyml.analysis.sensitivity.recipe import recipe_of
-from tinyml.analysis.sensitivity.scan import ScanSettings
+from tinyml.analysis.sensitivity.recipe import bit_recipe_of, recipe_of
+from tinyml.analysis.sensitivity.units import Patterns
 from tinyml.cli.console import print_json, print_table, results
+from tinyml.errors import GateMissed
 from tinyml.pipeline import Job
 from tinyml.recipe import Recipe, resolved_yaml
 from tinyml.report.sensitivity_page import (
@@ -34,16 +36,24 @@ RECIPE = "recipe.yaml"
 class Chosen:
     """Levels for a budget, and the recipe that they make."""
 
-    choice: Choice
+    choice: Choice | BitChoice
     recipe: Recipe
 
 
-def chosen(sensitivity: Sensitivity, settings: ScanSettings, sparsity: float | None) -> Chosen | None:
-    """Return the levels for an overall sparsity; None where none was asked for."""
+def chosen(
+    sensitivity: Sensitivity, patterns: Patterns, sparsity: float | None, budget: Budget | None
+) -> tuple[Chosen | None, GateMissed | None]:
+    """Return the levels for an overall sparsity or a budget, where one was asked for, and why there are none for it."""
+    if budget is not None:
+        try:
+            bits = choose_bits(sensitivity, budget)
+        except GateMissed as missed:
+            return None, missed
+        return Chosen(choice=bits, recipe=bit_recipe_of(sensitivity.pass_name, bits, patterns)), None
     if sparsity is None:
-        return None
+        return None, None
     choice = choose_sparsities(sensitivity, sparsity)
-    return Chosen(choice=choice, recipe=recipe_of(sensitivity.pass_name, choice, settings.patterns))
+    return Chosen(choice=choice, recipe=recipe_of(sensitivity.pass_name, choice, patterns)), None
 
 
 def write_scan(directory: RunDirectory, sensitivity: Sensitivity, found: Chosen | None, job: Job) -> None:

@@ -63,7 +63,7 @@ class Interrupting(Silent):
 @pytest.mark.parametrize("pass_name", CHANGES)
 @pytest.mark.parametrize("factory", [user_models.mixed, user_models.data_dependent])
 def test_scores_are_those_of_the_plain_loop(pass_name: str, factory: Callable[[], nn.Module]) -> None:
-    levels = (8, 2) if pass_name == "linear_quantization" else (0.5, 0.9)
+    levels = (8, 2) if CHANGES[pass_name].quantity == "bits" else (0.5, 0.9)
     wanted = request(factory, pass_name=pass_name, settings=ScanSettings(levels=levels, batch_size=20))
     module, task = wanted.model.module, wanted.task
     plain = {}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import user_models
+from exit_networks import with_exits
 from torch import Tensor, nn
 
 from tinyml.analysis.sensitivity.changes import CHANGES
@@ -128,3 +129,12 @@ def test_a_layer_that_is_never_called_is_known() -> None:
     model.unused = nn.Linear(4, 4)
     forward = forward_of(model, torch.randn(2, 4))
     assert [unit.name for unit in units_of(model, (4,)) if not forward.reads(unit)] == ["unused"]
+
+
+@torch.no_grad()
+def test_of_a_network_with_exits_the_outputs_are_its_own_answer() -> None:
+    model, inputs = with_exits(user_models.inception_like(), (3, 32, 32)), torch.randn(3, 3, 32, 32)
+    units = units_of(model)
+    split = walked(forward_of(model, inputs[:2]), model, inputs, units)
+    assert split["stem.0"][0].shape == (3, 10)
+    assert torch.equal(split["exit_heads.exit_0.linear"][0], model(inputs)[-1])

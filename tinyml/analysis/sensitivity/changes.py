@@ -7,17 +7,20 @@ from typing import Final, final
 
 from torch import Tensor, nn
 
+from tinyml.analysis.sensitivity.bits import Budget, ByteBudget, DropBudget
 from tinyml.analysis.sensitivity.channel_units import channel_units
 from tinyml.analysis.sensitivity.curves import Quantity
 from tinyml.analysis.sensitivity.units import FoundUnits, Patterns, Unit, Values
 from tinyml.errors import UsageError, did_you_mean
 from tinyml.graph.capture import LeftAlone
 from tinyml.graph.operations import WEIGHTED
-from tinyml.numerics.affine import fake_quantize, signed_grid, symmetric_parameters
+from tinyml.layers.quantizers import WeightQuantizer
+from tinyml.numerics.affine import signed_grid
 from tinyml.numerics.sparsity import kept_weights, zero_count
 from tinyml.passes import PASSES
+from tinyml.passes.codebook_fit import fit_codebook
 from tinyml.passes.layer_patterns import check_patterns
-from tinyml.passes.prunable_layers import layer_names, prunable_layers
+from tinyml.passes.weight_layers import WeightLayer, layer_names, weight_layers
 
 FindUnits = Callable[[nn.Module, tuple[int, ...], Patterns], FoundUnits]
 
@@ -34,7 +37,7 @@ class Change:
         units: finds what can be changed in a network (module, shape of one input, patterns).
         note: how the change stands for what the pass does.
         comes_first: whether nothing may be attached to the weights before the pass.
-        sparsity: overall share to choose levels for unless another is asked for; 0 where there is nothing to choose.
+        sparsity: overall share to choose levels for unless another is asked for; 0 where levels are bits.
     """
 
     quantity: Quantity
@@ -54,7 +57,8 @@ class Change:
         """
         wrong = [f"{level:g}" for level in levels if not self._allows(level)]
         if wrong:
-            allowed = "whole numbers from 2 to 8" if self.quantity == "bits" else "above 0 and below 1"
+            whole = f"whole numbers from {self.low:g} to {self.high:g}"
+            allowed = whole if self.quantity == "bits" else "above 0 and below 1"
             raise UsageError(f"--levels: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not {allowed}")
         if len(set(levels)) < len(levels):
             twice = next(level for level in levels if levels.count(level) > 1)
@@ -71,7 +75,10 @@ class Change:
             if sparsity is None:
                 return None
             names = [name for name, change in CHANGES.items() if change.sparsity]
-            raise UsageError(f"--sparsity is for {' and '.join(names)}: leave it out")
+            raise UsageError(
+                f"--sparsity is for {' and '.join(names)}: leave it out, or choose bits by --budget-bytes or "
+                "--budget-drop-points"
+            )
         if sparsity is None:
             return min(self.sparsity, max(levels))
         if sparsity > max(levels):
@@ -80,6 +87,22 @@ class Change:
                 "level (--levels), or lower it"
             )
         return sparsity
+
+    def budget(self, most_bytes: int | None, drop_points: float | None) -> Budget | None:
+        """Return the budget to choose bits for; None where none is asked for.
+
+        Raises:
+            UsageError: Two are, or levels are no bits.
+        """
+        if most_bytes is not None and drop_points is not None:
+            raise UsageError("--budget-bytes and --budget-drop-points: give one, the other is what comes of it")
+        if most_bytes is None and drop_points is None:
+            return None
+        if self.sparsity:
+            names = [name for name, change in CHANGES.items() if not change.sparsity]
+            option = "--budget-drop-points" if most_bytes is None else "--budget-bytes"
+            raise UsageError(f"{option} is for {' and '.join(names)}: a pruning pass takes --sparsity")
+        return ByteBudget(most_bytes=most_bytes) if most_bytes else DropBudget(most_drop=(drop_points or 0) / 100)
 
     def _allows(self, level: float) -> bool:
         if self.quantity == "bits":
@@ -103,7 +126,7 @@ def find_change(name: str) -> Change:
 def _pruned_layers(module: nn.Module, _: tuple[int, ...], patterns: Patterns) -> FoundUnits:
     """Return the layers that weight_pruning prunes."""
     check_patterns((*patterns.include, *patterns.exclude), layer_names(module), of="weight_pruning")
-    found, left = prunable_layers(module, include=patterns.include, exclude=patterns.exclude, structure="unstructured")
+    found, left = weight_layers(module, include=patterns.include, exclude=patterns.exclude)
     units = [
         replace(_weight_unit(name, layer.weight, _pruned), start=1 - int(layer.weight.count_nonzero()) / layer.numel)
         for name, layer in found.items()
@@ -114,18 +137,38 @@ def _pruned_layers(module: nn.Module, _: tuple[int, ...], patterns: Patterns) ->
 def _quantized_layers(module: nn.Module, _: tuple[int, ...], patterns: Patterns) -> FoundUnits:
     """Return the layers whose weights linear_quantization stores as integers."""
     check_patterns((*patterns.include, *patterns.exclude), layer_names(module), of="linear_quantization")
-    found, left = prunable_layers(module, include=patterns.include, exclude=patterns.exclude, structure="unstructured")
+    found, left = weight_layers(module, include=patterns.include, exclude=patterns.exclude)
     chosen = {name: layer for name, layer in found.items() if isinstance(module.get_submodule(name), WEIGHTED)}
     kinds = {name: type(module.get_submodule(name)).__name__ for name in found if name not in chosen}
     left += [LeftAlone(module=name, reason=f"{kind} stays in float") for name, kind in kinds.items()]
-    units = [_weight_unit(name, layer.weight, _quantized) for name, layer in chosen.items()]
+    units = [_weight_unit(name, layer.weight, _quantized, _codes) for name, layer in chosen.items()]
     return FoundUnits(units=tuple(units), left_alone=tuple(left))
 
 
-def _weight_unit(layer: str, weight: Tensor, change: Callable[[Tensor, float], Tensor]) -> Unit:
+def _clustered_layers(module: nn.Module, _: tuple[int, ...], patterns: Patterns) -> FoundUnits:
+    """Return the layers that kmeans_quantization gives a codebook."""
+    check_patterns((*patterns.include, *patterns.exclude), layer_names(module), of="kmeans_quantization")
+    found, left = weight_layers(module, include=patterns.include, exclude=patterns.exclude)
+    changes = {name: partial(_clustered, layer) for name, layer in found.items()}
+    units = [_weight_unit(name, found[name].weight, change, change) for name, change in changes.items()]
+    return FoundUnits(units=tuple(units), left_alone=tuple(left))
+
+
+def _weight_unit(
+    layer: str,
+    weight: Tensor,
+    change: Callable[[Tensor, float], Tensor],
+    stored: Callable[[Tensor, float], Tensor] | None = None,
+) -> Unit:
     name = f"{layer}.weight".lstrip(".")  # a network may be a single layer
     own = weight.clone()  # the module's is what a scan changes
-    return Unit(name=layer, tensors=(name,), size=weight.numel(), values=partial(_values, name, own, change))
+    return Unit(
+        name=layer,
+        tensors=(name,),
+        size=weight.numel(),
+        values=partial(_values, name, own, change),
+        stored=None if stored is None else partial(stored, own),
+    )
 
 
 def _values(name: str, weight: Tensor, change: Callable[[Tensor, float], Tensor], level: float) -> Values:
@@ -138,10 +181,29 @@ def _pruned(weight: Tensor, sparsity: float) -> Tensor:
 
 
 def _quantized(weight: Tensor, bits: float) -> Tensor:
-    """Return the weight on a symmetric grid of so many bits with one scale per output channel, as WeightQuantizer."""
-    grid = signed_grid(int(bits), symmetric=True)
-    scale, zero_point = symmetric_parameters(weight.abs().flatten(1).amax(dim=1), grid)
-    return fake_quantize(weight, scale, zero_point, grid, axis=0)
+    """Return the weight on a symmetric grid of so many bits with one scale per output channel, as the pass."""
+    found: Tensor = _quantizer(weight, bits)(weight).detach()
+    return found
+
+
+def _codes(weight: Tensor, bits: float) -> Tensor:
+    """Return the int8 codes of the weight, as the pass stores them."""
+    quantizer = _quantizer(weight, bits)
+    quantizer.freeze(weight)
+    return quantizer.codes
+
+
+def _quantizer(weight: Tensor, bits: float) -> WeightQuantizer:
+    """Return what linear_quantization attaches, fitted; a BatchNorm that is folded before multiplies codes by none."""
+    quantizer = WeightQuantizer(signed_grid(int(bits), symmetric=True), (len(weight),), learned=False)
+    quantizer.fit(weight)
+    return quantizer
+
+
+def _clustered(layer: WeightLayer, weight: Tensor, bits: float) -> Tensor:
+    """Return the weight with at most 2^bits different values, as kmeans_quantization chooses them by default."""
+    fitted = fit_codebook(replace(layer, weight=weight), bits=int(bits), groups=1)
+    return fitted.values
 
 
 CHANGES: Final[dict[str, Change]] = {
@@ -170,6 +232,14 @@ CHANGES: Final[dict[str, Change]] = {
         low=2,
         high=8,
         units=_quantized_layers,
-        note="weights symmetric, one scale per output channel from the largest magnitude; activations in float",
+        note="weights symmetric, one scale per output channel, as the pass fits it; activations in float, no training",
+    ),
+    "kmeans_quantization": Change(
+        quantity="bits",
+        levels=(8, 7, 6, 5, 4, 3, 2, 1),
+        low=1,
+        high=8,
+        units=_clustered_layers,
+        note="the weights of a layer share 2^bits centroids, one codebook per layer, without training",
     ),
 }

@@ -1,6 +1,6 @@
 """What a scan found: the score of the whole network with one layer changed at a time, level by level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, final
 
@@ -22,6 +22,9 @@ class LayerCurve:
         levels: how strongly it was changed, in the order of the scan.
         scores: of the network (0-1), one a level.
         start: level at which the layer is already, by an earlier pass; 0 where it is as it was trained.
+        divergences: mean distance of the network's outputs from its unchanged ones, one a level; see `evidence`.
+        stored_bytes: what the file stores of the layer's weight, one a level; empty where no budget asked for it.
+        constants: which of the constants that decoders share the layer's decoder reads, for each level.
     """
 
     name: str
@@ -29,11 +32,30 @@ class LayerCurve:
     levels: tuple[float, ...]
     scores: tuple[float, ...]
     start: float = 0.0
+    divergences: tuple[float, ...] = ()
+    stored_bytes: tuple[int, ...] = ()
+    constants: tuple[tuple[int, ...], ...] = ()
 
     @property
     def lowest(self) -> float:
         """The lowest score of the curve."""
         return min(self.scores)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FileBytes:
+    """Bytes of the exported file beside those of the scanned weights.
+
+    Attributes:
+        target: what the file is made for.
+        rest: of everything that is there whatever the levels.
+        constants: of each constant that decoders share, which is there once, as soon as one of them reads it.
+    """
+
+    target: str
+    rest: int
+    constants: tuple[int, ...]
 
 
 @final
@@ -52,6 +74,7 @@ class Sensitivity:
         curves: in the order of the network's modules.
         left_alone: what was not scanned, and why.
         notes: what else a reader has to know.
+        file: where a budget of bits was asked for.
     """
 
     model: str
@@ -64,6 +87,7 @@ class Sensitivity:
     curves: tuple[LayerCurve, ...]
     left_alone: tuple[LeftAlone, ...] = ()
     notes: tuple[str, ...] = ()
+    file: FileBytes | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the facts as they are written to sensitivity.json."""
@@ -74,6 +98,14 @@ class Sensitivity:
     def from_json(cls, facts: Mapping[str, JsonValue]) -> "Sensitivity":
         """Return what `to_json` wrote."""
         return TypeAdapter(Sensitivity).validate_python(facts)
+
+
+def size_of(curves: Sequence[LayerCurve], file: FileBytes, choice: Sequence[int]) -> int:
+    """Return the bytes of the file in which each layer has the level of that index."""
+    pairs = list(zip(curves, choice, strict=True))
+    read = {constant for curve, level in pairs for constant in curve.constants[level]}
+    stored = sum(curve.stored_bytes[level] for curve, level in pairs)
+    return file.rest + stored + sum(file.constants[constant] for constant in read)
 
 
 def level_text(level: float, quantity: Quantity) -> str:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tinyml.analysis.sensitivity.changes import CHANGES
 from tinyml.analysis.sensitivity.curves import LayerCurve, Sensitivity
-from tinyml.analysis.sensitivity.evidence import Evidence, score_of
+from tinyml.analysis.sensitivity.evidence import Evidence, divergence_of, score_of
 from tinyml.analysis.sensitivity.scan import UNCHANGED, Scan, Scanner, ScanSettings
 from tinyml.analysis.sensitivity.workers import Order, Result, results_here, results_of_workers
 from tinyml.checkpoint import compressed_files
@@ -171,6 +171,9 @@ def _sensitivity(request: Request, scanner: Scanner, scan: Scan, validation: Spl
     def score(unit: str, level: int) -> float:
         return score_of(request.task, scan.evidence(unit, level, scanner.batches), validation.y)
 
+    def divergence(unit: str, level: int) -> float:
+        return divergence_of(scan.evidence(unit, level, scanner.batches), len(validation))
+
     change, levels = CHANGES[request.pass_name], request.settings.levels
     curves = [
         LayerCurve(
@@ -179,6 +182,7 @@ def _sensitivity(request: Request, scanner: Scanner, scan: Scan, validation: Spl
             start=unit.start,
             levels=levels,
             scores=tuple(score(unit.name, index) for index in range(len(levels))),
+            divergences=tuple(divergence(unit.name, index) for index in range(len(levels))),
         )
         for unit in scanner.units
         if unit.name != UNCHANGED

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tinyml.analysis.sensitivity.changes import Change
 from tinyml.analysis.sensitivity.evidence import Evidence, evidence_of
@@ -113,12 +113,14 @@ class Scanner:
         rows = slice(start, start + self._settings.batch_size)
         x, y = self._task.inputs(self._data.x[rows]), self._data.y[rows]
         units = [unit for unit in self.units if unit.name in piece.units]
+        reference: Tensor | None = None
         with torch.inference_mode():
             for visit in self._forward.visits(placed(torch.from_numpy(x), self._module), units):
+                reference = visit.outputs() if reference is None else reference
                 told = []
                 for level in self.levels_of(visit.unit.name):
                     with changed(self._module, visit.unit.values(level)):
-                        told.append(evidence_of(self._task, visit.outputs(), y, x))
+                        told.append(evidence_of(self._task, visit.outputs(), y, x, reference))
                 yield visit.unit.name, told
 
 

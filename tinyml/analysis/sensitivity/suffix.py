@@ -18,6 +18,7 @@ from torch.utils import _pytree as tree
 
 from tinyml.analysis.sensitivity.units import Unit, find_tensor
 from tinyml.graph.capture import capture
+from tinyml.graph.network_outputs import final_output
 
 Environment = dict[fx.Node, Any]
 """Whatever the operations of a graph return, by their nodes."""
@@ -67,7 +68,7 @@ class WholeForward(Forward):
     def visits(self, inputs: Tensor, units: Sequence[Unit]) -> Iterator[Visit]:
         """Yield every unit with the whole forward."""
         for unit in units:
-            yield Visit(unit=unit, outputs=lambda: _tensor(self._module(inputs.clone())))
+            yield Visit(unit=unit, outputs=lambda: final_output(self._module(inputs.clone())))
 
     def reads(self, unit: Unit) -> bool:
         """Return True: nobody can tell."""
@@ -103,7 +104,7 @@ class SplitForward(Forward):
         """Return the outputs from the values before the node `cut`, which stay as they are."""
         spoilt = any(first < cut <= place for place, first in self._in_place)
         own = copy.deepcopy(list(values.values())) if spoilt else values.values()
-        return _tensor(self._interpreter.run_nodes(self._nodes[cut:], dict(zip(values, own, strict=True))))
+        return final_output(self._interpreter.run_nodes(self._nodes[cut:], dict(zip(values, own, strict=True))))
 
     def _cut(self, unit: Unit) -> int:
         """Return the index of the first node that reads one of the unit's tensors; the number of nodes if none does."""
@@ -157,8 +158,3 @@ def _tensors_read(graph_module: fx.GraphModule, node: fx.Node) -> frozenset[int]
 def _versions(value: object) -> list[int]:
     """Return how often each tensor in a value was changed in place."""
     return [each._version for each in tree.tree_leaves(value) if isinstance(each, Tensor)]
-
-
-def _tensor(outputs: object) -> Tensor:
-    assert isinstance(outputs, Tensor)  # check_fit refused everything else
-    return outputs

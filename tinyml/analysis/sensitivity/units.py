@@ -24,6 +24,7 @@ class Unit:
         size: number of weights, or of channels, that the level speaks of.
         values: what these tensors are at a level; the network keeps its own.
         start: level at which the unit is already, by an earlier pass.
+        stored: what the file holds of the weight at a level, of its shape; None where levels are no bits.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Unit:
     size: int
     values: Callable[[float], Values]
     start: float = 0.0
+    stored: Callable[[float], Tensor] | None = None
 
 
 @final
