@@ -38,11 +38,22 @@ def test_without_a_mask_it_is_plain_k_means(bits: int):
     weight = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
     fitted, expected = (
         fit_codebook(layer(nn.Linear(50, 8), weight), bits=bits, groups=2),
-        cluster(weight, 2**bits, groups=2),
+        cluster(weight, 2**bits, groups=2, start="optimal"),
     )
     assert torch.equal(fitted.centroids, expected.codebook)
     assert torch.equal(fitted.indices, expected.labels)
     assert not fitted.keeps_zeros
+
+
+def test_behind_a_mask_one_codebook_is_plain_k_means_of_the_other_weights():
+    weight = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
+    kept = weight.abs() > 1.0
+    whole = WeightLayer(weight=weight, channels=8, input_axis=1, kept=kept)
+    fitted = fit_codebook(whole, bits=3, groups=1)
+    expected = cluster(weight[kept], 7, start="optimal")
+    assert torch.equal(fitted.centroids, expected.codebook)
+    assert torch.equal(fitted.indices[kept], expected.labels + 1)
+    assert int(fitted.indices[~kept].count_nonzero()) == 0
 
 
 def test_what_a_mask_has_zeroed_draws_no_centroid():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tinyml.layers.codebook import table_of
-from tinyml.numerics.clustering import cluster, decode
+from tinyml.numerics.clustering import Clusters, cluster, decode
 from tinyml.numerics.clustering_starts import Start
 from tinyml.passes.weight_layers import WeightLayer
 
@@ -50,7 +50,7 @@ def fit_codebook(
     *,
     bits: int,
     groups: int,
-    start: Start = "density",
+    start: Start = "optimal",
     importance: Tensor | None = None,
     seed: int = 0,
 ) -> FittedCodebook:
@@ -65,6 +65,11 @@ def fit_codebook(
         seed: of what a start draws.
     """
     weight, keeps_zeros = layer.weight, layer.pruned > 0
+    if keeps_zeros and groups == 1 and bool(layer.kept.any()):
+        members = None if importance is None else importance[layer.kept]
+        found = cluster(weight[layer.kept], 2**bits - 1, start=start, importance=members, seed=seed)
+        indices = torch.zeros_like(weight, dtype=torch.uint8).masked_scatter_(layer.kept, found.labels + 1)
+        return _fitted(found, indices, keeps_zeros=True)
     if keeps_zeros:
         rows, kept = weight.reshape(groups, -1), layer.kept.reshape(groups, -1)
         # In the place of zeros a weight that is there anyhow: it adds no value, and as good as no mass.
@@ -73,6 +78,10 @@ def fit_codebook(
         importance = layer.kept.to(weight.dtype) * (1.0 if importance is None else importance)
     found = cluster(weight, 2**bits - keeps_zeros, groups=groups, start=start, importance=importance, seed=seed)
     indices = torch.where(layer.kept, found.labels + 1, 0) if keeps_zeros else found.labels
+    return _fitted(found, indices, keeps_zeros=keeps_zeros)
+
+
+def _fitted(found: Clusters, indices: Tensor, *, keeps_zeros: bool) -> FittedCodebook:
     return FittedCodebook(
         centroids=found.codebook[:, : int(found.used.max())],
         indices=indices,

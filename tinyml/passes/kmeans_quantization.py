@@ -61,9 +61,9 @@ class KmeansQuantization(Pass):
             those of the others.
         channels_per_codebook: null gives a layer one codebook; a number gives each run of so many output channels one
             of its own, or the most channels below it that divide the layer's. Transposed convolutions have one.
-        start: where the centroids start: "density" places them as dense as the cube root of the weights' density,
-            "linear" evenly from the smallest to the largest weight, "kmeans++" draws them, "optimal" is the exact
-            optimum where a layer is small enough for it.
+        start: where the centroids start: "optimal" is the exact optimum where a layer is small enough for it, and that
+            of its quantiles where not; "density" places them as dense as the cube root of the weights' density,
+            "linear" evenly from the smallest to the largest weight, "kmeans++" draws them.
         importance: "none" counts every squared error alike, "fisher" by the mean squared gradient of its weight.
         images: train images for that mean.
         training: how centroids follow a fine_tuning: "mean" of their trained members, "gradient" summed over them, or
@@ -79,7 +79,7 @@ class KmeansQuantization(Pass):
     bits: Bits = 4
     outer_bits: Bits | None = None
     channels_per_codebook: Annotated[int, Field(ge=1)] | None = None
-    start: Start = "density"
+    start: Start = "optimal"
     importance: Literal["none", "fisher"] = "none"
     images: Annotated[int, Field(ge=1)] = 256
     training: Following = "mean"
