@@ -7,6 +7,7 @@ from tinyml.data.task import Task
 from tinyml.errors import DataError, UsageError
 from tinyml.measure.inputs import evaluation_split, input_stream, network_inputs
 from tinyml.runtime.session import open_session
+from tinyml.runtime.timer import TimerSettings
 
 
 def pixels(count, seed):
@@ -93,3 +94,16 @@ def test_open_dimensions_come_from_the_given_shape(takes):
 def test_another_batch_than_the_files_is_refused(takes):
     with pytest.raises(UsageError, match="fixed batch of 1; batch 8"):
         input_stream(takes([1, 5]), task=None, input_shape=(), batch=8, seed=0)
+
+
+def test_where_time_depends_on_the_example_none_is_drawn_twice(takes):
+    session = takes(["batch", 3, 4, 4])
+    stream = input_stream(session, task=TASK, input_shape=(), batch=1, seed=0, every_call=True)
+    assert len(stream) == len(TASK.test.x)
+    assert len({x.tobytes() for x in stream}) == len(stream)
+
+
+def test_random_inputs_are_then_as_many_as_the_timer_has_calls(takes):
+    session, usual = takes(["batch", 2]), TimerSettings()
+    stream = input_stream(session, task=None, input_shape=(), batch=1, seed=0, every_call=True)
+    assert len(stream) == usual.rounds * usual.block

@@ -10,6 +10,7 @@ from tinyml.passes.exit_choice import ExitChoice
 from tinyml.report.exits import exit_cells, exit_facts, exit_histogram
 from tinyml.report.model_card import render_model_card
 from tinyml.report.page import render_page
+from tinyml.report.usage import usage_snippet
 from tinyml.runtime.exit_policy import ExitPolicy
 
 POINT = OperatingPoint(thresholds=(0.9,), accuracy=0.8, cost=60.0, shares=(0.8, 0.2))
@@ -55,7 +56,7 @@ def test_a_threshold_above_every_confidence_is_never(facts) -> None:
 def test_the_sentence_tells_the_goal_and_what_was_reached(facts) -> None:
     assert "on 50 validation examples" in facts.chosen
     assert "at most 2 points below the network's own answer" in facts.chosen
-    assert "+2.00 points are lost and 62.5 % of the multiply-adds stay" in facts.chosen
+    assert "2.00 points are lost and 62.5 % of the multiply-adds stay" in facts.chosen
 
 
 def test_a_goal_out_of_reach_is_said_to_be_missed() -> None:
@@ -82,6 +83,12 @@ def test_the_histogram_names_every_exit(facts) -> None:
 
 def test_without_a_score_nothing_is_said() -> None:
     assert exit_facts({}, CHOICE, ["layer1"]) is None
+
+
+def test_the_program_says_where_the_input_left(facts, bare_report) -> None:
+    snippet = usage_snippet(replace(bare_report, exits=facts))
+    assert 'output, left_at = session.run(["output", "exit"], {"input": x})  # one input at a time' in snippet
+    assert "left_at" not in usage_snippet(bare_report)
 
 
 def test_page_and_card_have_the_table_only_where_there_are_exits(facts, bare_report) -> None:

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tinyml.errors import RecipeError
+from tinyml.numerics.exit_rules import RULES, ExitRule
 from tinyml.runtime.exit_policy import ExitPolicy
 
 
@@ -23,3 +27,12 @@ def test_what_means_nothing_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=fault):
         ExitPolicy(rule=rule, thresholds=thresholds, temperatures=temperatures)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("exit_index", [0, 1, 2])
+def test_all_leave_at_the_exit_that_is_wanted(rule: ExitRule, exit_index: int) -> None:
+    logits = np.random.default_rng(0).standard_normal((3, 20, 4)).astype(np.float32)
+    policy = ExitPolicy(rule=rule, thresholds=(1.0, 1.0), temperatures=(1.0, 1.0))
+    wanted = replace(policy, thresholds=policy.leaving_at(exit_index))
+    assert set(wanted.taken(logits)) == {exit_index}

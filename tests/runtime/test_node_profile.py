@@ -56,3 +56,8 @@ def test_a_real_network_is_profiled_and_leaves_nothing_behind(tmp_path, monkeypa
     profile = profile_nodes(path, [np.zeros((1, 8), np.float32)], runs=5)
     assert [(node.name, node.operator, node.runs) for node in profile.nodes] == [("wave", "Sin", 5)]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_branch_is_told_by_its_nodes_and_not_once_more_by_its_if():
+    events = [event("choose", 90, op_name="If", node_index="1"), event("conv", 80, op_name="Conv", node_index="2")]
+    assert [node.name for node in read_profile(events, warm_up=0, source="x").nodes] == ["conv"]

@@ -165,6 +165,13 @@ def _print_sums(result: Profile, whole: float, extra: dict[str, object]) -> None
         f"{whole:.3f} ms, a run {result.run_ms:.3f} ms with profiling on.",
         markup=False,
     )
+    rare = [layer for layer in result.layers if 0 < layer.runs < max(each.runs for each in result.layers)]
+    if rare:
+        say.print(
+            f"{len(rare)} layers stand in branches that not every input takes: their times are of the runs that came "
+            "to them.",
+            markup=False,
+        )
     if result.unattributed:
         sums = {node.operator: (0, 0.0) for node in result.unattributed}
         for node in result.unattributed:

@@ -10,9 +10,11 @@ from tinyml.data.task import Task
 from tinyml.errors import DataError, UsageError
 from tinyml.runtime.one_by_one import takes_exits
 from tinyml.runtime.session import Session
+from tinyml.runtime.timer import TimerSettings
 
 _STREAM: Final = 128
-EVERY_CALL: Final = 672
+_USUAL: Final = TimerSettings()
+EVERY_CALL: Final = _USUAL.rounds * _USUAL.block
 """Inputs for a stream of which the timer sees each once: as many as its rounds have calls."""
 
 

@@ -47,6 +47,7 @@ class LatencyRun:
         is_baseline: whether this is the baseline.
         facts: how it was timed: threads, provider, batch, inputs, CPU, warm-up.
         taken: the exit (inputs,) that each input of the stream takes, of a network with exits; empty for others.
+        baseline_taken: the same of the baseline.
     """
 
     times: Times
@@ -55,6 +56,7 @@ class LatencyRun:
     is_baseline: bool
     facts: Mapping[str, float | int | str]
     taken: NDArray[np.int64]
+    baseline_taken: NDArray[np.int64]
 
 
 def run_latency(
@@ -81,6 +83,7 @@ def run_latency(
     calls[_CONTROL] = _call(control, contenders[first].inputs)
     timing = time_interleaved(calls, settings=settings or _settings(len(calls)), seed=seed, progress=progress)
     times = {name: resampled_times(samples, seed=seed) for name, samples in timing.samples_ms.items()}
+    taken = {name: _taken(entry) for name, entry in contenders.items()}
     return {
         name: LatencyRun(
             times=times[name],
@@ -92,7 +95,8 @@ def run_latency(
                 "warm_up_calls": timing.warm_up_calls[name],
                 "warm_up_settled": "yes" if timing.settled[name] else "no, time was up",
             },
-            taken=_taken(entry),
+            taken=taken[name],
+            baseline_taken=taken[first],
         )
         for name, entry in contenders.items()
     }
@@ -182,7 +186,7 @@ def _taken(contender: Contender) -> NDArray[np.int64]:
     """Return the exit that each input takes; empty for a network without exits."""
     if not takes_exits(contender.session):
         return np.empty(0, np.int64)
-    return answer_each(contender.session, np.concatenate(contender.inputs))[1]
+    return np.concatenate([answer_each(contender.session, x)[1] for x in contender.inputs])
 
 
 def _conditions(contender: Contender, inputs_are: str) -> dict[str, float | int | str]:

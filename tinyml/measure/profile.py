@@ -8,6 +8,7 @@ from typing import Final, final
 from onnx.onnx_ml_pb2 import NodeProto
 
 from tinyml.data.task import Task
+from tinyml.graph.onnx_graphs import subgraphs
 from tinyml.measure.inputs import input_stream
 from tinyml.measure.macs import count_macs
 from tinyml.measure.network import Network, read_network
@@ -36,6 +37,7 @@ class Layer:
             nothing but QuantizeLinear reads them.
         runs_as: operators that the runtime ran for it ("QLinearConv"); empty where it is part of another's kernel.
         latency_ms: median time of those; 0 where it is part of another's.
+        runs: number of runs that came to it: fewer than all in a branch of an If; 0 where it is part of another's.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Layer:
     activation_bytes: int
     runs_as: str = ""
     latency_ms: float = 0.0
+    runs: int = 0
 
 
 @final
@@ -55,7 +58,8 @@ class Profile:
 
     Attributes:
         path: the file.
-        layers: in the order of the file; nodes that prepare constants, and quantizers that cost nothing, are left out.
+        layers: in the order of the file; nodes that prepare constants, quantizers that cost nothing, and an If, whose
+            branches are there, are left out.
         unattributed: nodes that ran and belong to no node of the file: changes of memory layout, mostly.
         run_ms: median of a whole run under the profile.
         not_counted: what the MACs leave out.
@@ -118,7 +122,7 @@ def describe_layers(network: Network, times: RuntimeProfile, *, threads: int, pr
     layers = []
     for node in network.nodes():
         ran = by_layer.get(node.output[0], ())
-        if network.is_constant(node.output[0]) or (node.op_type in _QUANTIZERS and not ran):
+        if network.is_constant(node.output[0]) or subgraphs(node) or (node.op_type in _QUANTIZERS and not ran):
             continue
         kind = network.types.get(node.output[0])
         layers.append(
@@ -131,6 +135,7 @@ def describe_layers(network: Network, times: RuntimeProfile, *, threads: int, pr
                 activation_bytes=stored.size_bytes(node),
                 runs_as="+".join(dict.fromkeys(entry.operator for entry in ran)),
                 latency_ms=sum(entry.median_ms for entry in ran),
+                runs=max((entry.runs for entry in ran), default=0),
             )
         )
     return Profile(

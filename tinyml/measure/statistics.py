@@ -110,31 +110,12 @@ def ratio_of_medians(baseline: Times, candidate: Times) -> tuple[float, tuple[fl
     Both were timed in the same rounds and resampled with the same seed: a round is resampled for both together.
     """
     ratio = float(np.median(baseline.samples_ms) / np.median(candidate.samples_ms))
-    return ratio, _middle_95(baseline.medians_ms / candidate.medians_ms)
+    return ratio, middle_95(baseline.medians_ms / candidate.medians_ms)
 
 
 def median_interval(times: Times) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the median, resampled by round."""
-    return _middle_95(times.medians_ms)
-
-
-def mean_interval(samples_ms: NDArray[np.float64], *, seed: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean of times (rounds, block), resampled by round."""
-    return _middle_95(_resampled_means(samples_ms, seed))
-
-
-def ratio_of_means(
-    baseline_ms: NDArray[np.float64], candidate_ms: NDArray[np.float64], *, seed: int
-) -> tuple[float, tuple[float, float]]:
-    """Return mean(baseline) / mean(candidate) and its 95 % bootstrap interval; above 1, the candidate is faster.
-
-    Args:
-        baseline_ms: (rounds, block); row r was timed in round r, and so for the candidate.
-        candidate_ms: (rounds, block).
-        seed: of the resamples; a round is resampled for both together.
-    """
-    resampled = _resampled_means(baseline_ms, seed) / _resampled_means(candidate_ms, seed)
-    return float(baseline_ms.mean() / candidate_ms.mean()), _middle_95(resampled)
+    return middle_95(times.medians_ms)
 
 
 def area_under_roc_interval(
@@ -148,17 +129,10 @@ def area_under_roc_interval(
         roc_auc(np.concatenate([generator.choice(high, high.size), generator.choice(low, low.size)]), labels)
         for _ in range(resamples)
     ]
-    return _middle_95(np.asarray(areas))
+    return middle_95(np.asarray(areas))
 
 
-def _resampled_means(samples_ms: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Return the mean of each resample of the rounds; a round of equal blocks counts by its own mean."""
-    rounds = np.random.default_rng(seed).integers(0, len(samples_ms), size=(_RESAMPLES, len(samples_ms)))
-    means: NDArray[np.float64] = samples_ms.mean(axis=1)[rounds].mean(axis=1)
-    return means
-
-
-def _middle_95(values: NDArray[Any]) -> tuple[float, float]:
+def middle_95(values: NDArray[Any]) -> tuple[float, float]:
     """Return the percentiles 2.5 and 97.5."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+import onnx
 import torch
 from pydantic import JsonValue
 
@@ -18,6 +19,7 @@ from tinyml.measure.measurement import Measurements, from_json, to_json
 from tinyml.measure.suite import measure
 from tinyml.passes import Compressed
 from tinyml.pipeline.describe import report_of
+from tinyml.pipeline.exit_files import exit_goal, goal_checks, make_exit_files, policy_of, stages_of
 from tinyml.pipeline.follow import call_to_train, follow
 from tinyml.pipeline.gates import saturation_check, score_checks
 from tinyml.pipeline.job import Job
@@ -134,7 +136,7 @@ class _Run:
             )
         else:
             weights, architecture = compressed_files(root.compressed.module, root.compressed.architecture)
-            content = self._onnx(root.compressed)
+            content = self._network(root.compressed).SerializeToString(deterministic=True)
         self.run.write(f"{BASELINE_FOLDER}/{ARCHITECTURE_NAME}", architecture)
         self.run.write(f"{BASELINE_FOLDER}/{WEIGHTS_NAME}", weights)
         self.run.write(BASELINE, content)
@@ -168,16 +170,15 @@ class _Run:
         self.compressed = Compressed(module=module, architecture=architecture)
         self.left_alone += [LeftAlone(**item) for item in json.loads(self._work(step, "left_alone.json").read_text())]
 
-    def _onnx(self, compressed: Compressed, nonzeros: Nonzeros = "exact") -> bytes:
+    def _network(self, compressed: Compressed, nonzeros: Nonzeros = "exact") -> onnx.ModelProto:
         task, pixels = self.job.task, None
         if self.job.recipe.export.input == "uint8" and task is not None:
             pixels = PixelNormalization(mean=task.mean, std=task.std)
         shape, target = compressed.architecture.input_shape, self.job.target
-        model = to_onnx(compressed.module, input_shape=shape, target=target, pixels=pixels, nonzeros=nonzeros)
-        content: bytes = model.SerializeToString(deterministic=True)
-        return content
+        return to_onnx(compressed.module, input_shape=shape, target=target, pixels=pixels, nonzeros=nonzeros)
 
     def _reference(self, most: int) -> Reference:
+        """Return what the trained model answers; of a network with exits by the policy of the file that was written."""
         return reference_of(
             self.compressed.module,
             self.job.task,
@@ -185,18 +186,34 @@ class _Run:
             input_shape=self.root.input_shape,
             seed=self.job.seed,
             most=most,
+            policy=policy_of(self.run.directory),
         )
 
     def _export(self) -> Mapping[str, JsonValue]:
         weights, architecture = compressed_files(self.compressed.module, self.compressed.architecture)
-        reference = self._reference(REPLAY_INPUTS)
-        content = self._onnx(self.compressed, self.job.recipe.export.nonzeros)
+        network = self._network(self.compressed, self.job.recipe.export.nonzeros)
+        said: dict[str, JsonValue] = {}
+        files: Mapping[str, bytes] = {MODEL: network.SerializeToString(deterministic=True)}
+        goal = exit_goal(self.compressed.architecture)
+        if goal is not None:
+            made = make_exit_files(
+                network,
+                goal,
+                self.job,
+                baseline=self.run.directory / BASELINE,
+                work=self.run.work("export"),
+                store=self.run.store("export"),
+                progress=self.progress,
+            )
+            files, choice = made.files, made.choice
+            said = {"thresholds": list(choice.policy.thresholds), "validation drop_points": choice.drop_points}
         self.run.write("recipe.yaml", resolved_yaml(self.job.recipe).encode())
         self.run.write(ARCHITECTURE_NAME, architecture)
         self.run.write(WEIGHTS_NAME, weights)
-        self.run.write("reference.npz", replay_file(reference))
-        self.run.write(MODEL, content)
-        return {"size_bytes": len(content)}
+        for name, content in files.items():
+            self.run.write(name, content)
+        self.run.write("reference.npz", replay_file(self._reference(REPLAY_INPUTS)))
+        return {"size_bytes": len(files[MODEL]), **said}
 
     def _verify(self) -> Mapping[str, JsonValue]:
         path = self.run.directory / MODEL
@@ -206,6 +223,7 @@ class _Run:
             reference=reference,
             target=self.job.target,
             agreement=self.job.recipe.gates.agreement,
+            stages=stages_of(self.run.directory),
             threads=self.job.threads,
         )
         saturation = saturation_check(path, self.compressed.module, self.job.task, reference)
@@ -245,7 +263,7 @@ class _Run:
         verification = Verification.from_json(json.loads(self._work("verify", "verification.json").read_text()))
         kind = self.job.task.kind if self.job.task is not None else None
         scores = score_checks(self._measurements(), kind, self.job.recipe.gates.max_drop_points)
-        return Verification(checks=(*verification.checks, *scores))
+        return Verification(checks=(*verification.checks, *scores, *goal_checks(self.run.directory)))
 
     def _report(self) -> Mapping[str, JsonValue]:
         report = report_of(

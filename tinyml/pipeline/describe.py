@@ -10,15 +10,17 @@ from pydantic import JsonValue, TypeAdapter
 
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.analysis.weights import histogram_pairs
-from tinyml.architecture import Architecture
+from tinyml.architecture import Architecture, AttachExits
 from tinyml.measure.inputs import evaluation_split
 from tinyml.measure.measurement import Measurements
 from tinyml.measure.profile import profile_file
+from tinyml.pipeline.exit_files import read_choice
 from tinyml.pipeline.job import Job
 from tinyml.pipeline.outcome import METRICS, MODEL
 from tinyml.pipeline.root import BASELINE
 from tinyml.recipe import resolved_yaml
 from tinyml.report.comparison import compare_measurements
+from tinyml.report.exits import ExitFacts, exit_facts
 from tinyml.report.layers import layer_rows
 from tinyml.report.ledger import ledger_rows
 from tinyml.report.line_chart import LineChart
@@ -72,6 +74,7 @@ def report_of(
         latency_before_ms=measurements["baseline"]["latency_ms"].samples,
         latency_after_ms=measurements["model"]["latency_ms"].samples,
         left_alone=left_alone,
+        exits=_exits(directory, architecture, measurements),
         ledger=ledger_rows(measurements["baseline"]["size_bytes"], measurements["model"]["size_bytes"]),
         notes=(*notes, *_foreign(job)),
         calibration=_calibration(job),
@@ -83,6 +86,14 @@ def report_of(
         history=_history(events),
         raw={METRICS: (directory / METRICS).read_text()},
     )
+
+
+def _exits(directory: Path, architecture: Architecture, measurements: Measurements) -> ExitFacts | None:
+    choice = read_choice(directory)
+    if choice is None:
+        return None
+    attached = next(edit for edit in architecture.edits if isinstance(edit, AttachExits))
+    return exit_facts(measurements["model"], choice, [spec.name for spec in attached.exits])
 
 
 def _data(job: Job) -> str:

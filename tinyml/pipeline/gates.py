@@ -80,7 +80,8 @@ def saturation_check(path: Path, module: nn.Module, task: Task | None, reference
     labels = split.y[evaluation_rows(split)]
     inputs = torch.from_numpy(task.inputs(reference.inputs))  # float inputs are normalised already and stay as they are
     exact = reference.outputs.argmax(axis=-1) == labels
-    saturated = saturated_outputs(module, inputs).argmax(axis=-1) == labels
+    policy = reference.exits.policy if reference.exits is not None else None
+    saturated = saturated_outputs(module, inputs, policy).argmax(axis=-1) == labels
     return Check(
         name="on x86 without VNNI (emulated)",
         value=f"{100 * (saturated.mean() - exact.mean()):+.2f} points ({exact.mean():.2%} to {saturated.mean():.2%})",

@@ -1,9 +1,8 @@
 """All that can be asked of a job before work begins, and what its passes are handed."""
 
-from itertools import takewhile
-
 from tinyml.passes import Context
 from tinyml.pipeline.chain import check_order
+from tinyml.pipeline.exit_files import check_exit_data
 from tinyml.pipeline.job import Job
 from tinyml.pipeline.root import Root, load_root
 from tinyml.pipeline.target_fit import check_target
@@ -22,8 +21,11 @@ def prepare(job: Job, processes: Processes = ALONE) -> Root:
     root = load_root(job)
     check_order(job, root.compressed.architecture)
     context = context_of(job, root, Silent(), processes)
-    for entry in takewhile(lambda entry: entry.settings.role != "exit", job.recipe.passes):  # exits bring new layers
+    check_exit_data(job, root.compressed.architecture)
+    for entry in job.recipe.passes:
         entry.settings.requires(root.compressed, context)
+        if entry.settings.role == "exit":  # it brings new layers: what follows is asked when they are there
+            break
     check_target(root.compressed.module, job.target)
     require_provider(job.target.provider)  # after the passes: a recipe that cannot suit the target is the better cure
     return root

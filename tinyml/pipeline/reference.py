@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tinyml.data import Split, Task
+from tinyml.graph.network_outputs import outputs_of
 from tinyml.measure.inputs import evaluation_split
+from tinyml.runtime.exit_policy import ExitPolicy
 from tinyml.verification.agreement import Reference
+from tinyml.verification.exits import ExitAnswers
 from tinyml.verification.verify import random_inputs
 
 VERIFY_INPUTS = 1000
@@ -26,6 +29,7 @@ def reference_of(
     input_shape: tuple[int, ...],
     seed: int = 0,
     most: int = VERIFY_INPUTS,
+    policy: ExitPolicy | None = None,
 ) -> Reference:
     """Return test inputs as the file takes them, with the trained model's outputs.
 
@@ -36,18 +40,22 @@ def reference_of(
         input_shape: of one random input without the batch.
         seed: of the random inputs.
         most: only the first so many of them.
+        policy: of a network with exits, when examples leave it.
     """
     if task is None:
         inputs: NDArray[Any] = random_inputs(input_shape, min(most, VERIFY_INPUTS // 10), seed)
-        return Reference(inputs=inputs, outputs=answers(module, inputs), real=False, classification=False)
+        outputs, exits = _answered(module, inputs, policy)
+        return Reference(inputs=inputs, outputs=outputs, real=False, classification=False, exits=exits)
     _, split = evaluation_split(task)
     raw = np.ascontiguousarray(split.x[evaluation_rows(split)[:most]])
     normalised = task.inputs(raw)
+    outputs, exits = _answered(module, normalised, policy)
     return Reference(
         inputs=raw if pixels else normalised,
-        outputs=answers(module, normalised),
+        outputs=outputs,
         real=True,
         classification=task.kind == "classification",
+        exits=exits,
     )
 
 
@@ -56,17 +64,40 @@ def evaluation_rows(split: Split) -> NDArray[np.intp]:
     return np.linspace(0, len(split) - 1, min(VERIFY_INPUTS, len(split))).round().astype(np.intp)
 
 
-@torch.inference_mode()
 def answers(module: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the module's outputs (N, ...) for normalised inputs (N, ...), computed on the CPU in batches."""
+    """Return the module's outputs (N, ...) for normalised inputs (N, ...), of a network with exits its own."""
+    return answers_at_exits(module, inputs)[-1]
+
+
+@torch.inference_mode()
+def answers_at_exits(module: nn.Module, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Return the outputs (N, ...) of each exit, the last the module's own, computed on the CPU in batches."""
     module = module.cpu().eval()
-    outputs = [module(batch).float() for batch in torch.split(torch.from_numpy(inputs), BATCH)]
-    result: NDArray[np.float32] = torch.cat(outputs).numpy()
-    return result
+    batches = [outputs_of(module(batch)) for batch in torch.split(torch.from_numpy(inputs), BATCH)]
+    return tuple(torch.cat([each.float() for each in at_exit]).numpy() for at_exit in zip(*batches, strict=True))
+
+
+def _answered(
+    module: nn.Module, inputs: NDArray[np.float32], policy: ExitPolicy | None
+) -> tuple[NDArray[np.float32], ExitAnswers | None]:
+    """Return what the module answers, and with a policy what it answers at each exit."""
+    if policy is None:
+        return answers(module, inputs), None
+    exits = ExitAnswers(policy=policy, logits=np.stack(answers_at_exits(module, inputs)))
+    return exits.chosen, exits
 
 
 def replay_file(reference: Reference) -> bytes:
-    """Return reference.npz: `input` and `output` of a few examples, to run again on the device."""
+    """Return reference.npz: `input` and `output` of a few examples, to run again on the device.
+
+    Of a network with exits also `exit`, where each leaves, and `exit_logits` (exits + 1, N, classes).
+    """
+    few = {"input": reference.inputs[:REPLAY_INPUTS], "output": reference.outputs[:REPLAY_INPUTS]}
+    if reference.exits is not None:
+        few |= {
+            "exit": reference.exits.taken[:REPLAY_INPUTS],
+            "exit_logits": reference.exits.logits[:, :REPLAY_INPUTS],
+        }
     file = io.BytesIO()
-    np.savez(file, input=reference.inputs[:REPLAY_INPUTS], output=reference.outputs[:REPLAY_INPUTS])
+    np.savez(file, **few)  # type: ignore[arg-type]  # its stubs take the names for its own options
     return file.getvalue()

@@ -13,6 +13,7 @@ from tinyml.data import Task
 from tinyml.errors import CheckpointError
 from tinyml.manifest import MANIFEST_NAME, read_manifest, verify_manifest
 from tinyml.measure.network import find_onnx
+from tinyml.pipeline.exit_files import goal_checks, policy_of, stages_of
 from tinyml.pipeline.gates import score_checks
 from tinyml.pipeline.outcome import MODEL, read_outcome
 from tinyml.pipeline.reference import reference_of
@@ -23,6 +24,7 @@ from tinyml.target import Target, parse_target
 from tinyml.verification import Check, Verification, verify_file
 from tinyml.verification.agreement import AGREEMENT, Reference
 from tinyml.verification.check import outcome
+from tinyml.verification.exits import SAME_EXIT, ExitAnswers
 from tinyml.verification.trials import THREE_RUNS
 from tinyml.verification.verify import precision_of, read_model
 
@@ -72,32 +74,38 @@ def _checks_of_run(run: Path, task: Task | None, target: Target | None, threads:
     made_for = target or parse_target(str(fields["target"]), f"{run / MANIFEST_NAME}, target")
     gates = load_gates(run / "recipe.yaml")
     reference = _from_task(run, task) if task is not None else _stored(run, fields)
-    agreement, same_runs, precision = gates.agreement, THREE_RUNS, precision_of(read_model(run / MODEL))
+    agreement, same_runs, same_exits = gates.agreement, THREE_RUNS, SAME_EXIT
+    precision = precision_of(read_model(run / MODEL))
     if task is None and precision != "float32":  # a float32 file answers as its model does: nothing to allow for
         few = len(reference.inputs)
         agreement = _few(AGREEMENT[precision] if agreement is None else agreement, few)
-        same_runs = _few(same_runs, few)
+        same_runs, same_exits = _few(same_runs, few), _few(same_exits, few)
     verification = verify_file(
         run / MODEL,
         reference=reference,
         target=made_for,
         agreement=agreement,
         same_runs=same_runs,
+        same_exits=same_exits,
+        stages=stages_of(run),
         threads=threads,
     )
     kind = None if fields.get("task") is None else str(fields["task"])
-    return (*verification.checks, *score_checks(read_outcome(run).measurements, kind, gates.max_drop_points))
+    scores = score_checks(read_outcome(run).measurements, kind, gates.max_drop_points)
+    return (*verification.checks, *scores, *goal_checks(run))
 
 
 def _stored(run: Path, fields: Mapping[str, JsonValue]) -> Reference:
     """Return the few inputs and answers that the run kept; a run without data kept random ones."""
-    kind = fields.get("task")
+    kind, policy = fields.get("task"), policy_of(run)
     with np.load(run / "reference.npz", allow_pickle=False) as file:
+        exits = None if policy is None else ExitAnswers(policy=policy, logits=file["exit_logits"])
         return Reference(
             inputs=file["input"],
             outputs=file["output"],
             real=kind is not None,
             classification=kind == "classification",
+            exits=exits,
         )
 
 
@@ -112,4 +120,4 @@ def _from_task(run: Path, task: Task) -> Reference:
     check_task_shape(run, architecture.input_shape, task)
     try_model(module, architecture.input_shape, task)
     pixels = open_session(run / MODEL).input_dtype == np.uint8
-    return reference_of(module, task, pixels=pixels, input_shape=architecture.input_shape)
+    return reference_of(module, task, pixels=pixels, input_shape=architecture.input_shape, policy=policy_of(run))

@@ -118,15 +118,15 @@ def exit_histogram(facts: ExitFacts) -> str:
 def _chosen(choice: ExitChoice) -> str:
     cost, goal = _cost(choice), choice.goal
     wanted = {
-        "max_drop_points": f"at most {goal.budget:g} points below the network's own answer, with as little as can be",
+        "max_drop_points": f"at most {goal.budget:g} points below the network's own answer, as early as can be",
         "keep_macs": f"at most {goal.budget:g} of the multiply-adds, with as many right as can be",
         "keep_latency": f"at most {goal.budget:g} of the latency, with as many right as can be",
     }[goal.goal]
     missed = "" if choice.reached else " This was not reached."
+    lost = f"{abs(choice.drop_points):.2f} points are {'lost' if choice.drop_points >= 0 else 'gained'}"
     return (
         f"Thresholds were chosen on {choice.examples:,} validation examples, on the exported stages: {wanted}. There "
-        f"{choice.drop_points:+.2f} points are lost and {share_text(choice.kept)} of the {cost} stay, of those of the "
-        f"network without exits.{missed}"
+        f"{lost} and {share_text(choice.kept)} of the {cost} stay, of those of the network without exits.{missed}"
     )
 
 

@@ -15,10 +15,21 @@ def usage_snippet(report: Report) -> str:
         "",
         f"session = onnxruntime.InferenceSession({_quoted(report.file)}, providers=[{provider}])",
         *_input_lines(report.input),
-        f"output = session.run([{_quoted(report.output)}], {{{_quoted(report.input.name)}: x}})[0]",
+        *_run_lines(report),
         *_answer_lines(report.classes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _run_lines(report: Report) -> list[str]:
+    """Return the line that runs the file; one with exits says where the input left."""
+    output, fed = _quoted(report.output), f"{{{_quoted(report.input.name)}: x}}"
+    if report.exits is None:
+        return [f"output = session.run([{output}], {fed})[0]"]
+    return [
+        f'output, left_at = session.run([{output}, "exit"], {fed})  # one input at a time',
+        'print(f"left at exit {left_at[0]}")',
+    ]
 
 
 def _input_lines(facts: InputFacts) -> list[str]:

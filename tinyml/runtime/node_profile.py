@@ -19,6 +19,7 @@ from tinyml.errors import TinymlError
 from tinyml.runtime.session import CPU, Session, open_session
 
 _WARM_UP_RUNS: Final = 10
+_HOLD_GRAPHS: Final = ("If", "Loop", "Scan")
 # what onnxruntime appends to the name of a node that it fused, copied or moved to another layout
 _ADDED: Final = re.compile(r"(_kernel_time|_nchwc|_nhwc|_token_\d+|/duplicated|_quant|_fused)$")
 
@@ -32,8 +33,8 @@ class NodeTime:
         name: as the runtime calls it.
         operator: the operator that ran ("QLinearConv"), not the one in the file.
         provider: where it ran.
-        median_ms: median of its time over the runs.
-        runs: number of runs.
+        median_ms: median of its time over the runs that came to it: a branch of an If is not always taken.
+        runs: number of these runs.
     """
 
     name: str
@@ -85,6 +86,8 @@ def read_profile(events: Sequence[dict[str, Any]], *, warm_up: int, source: str)
         if event.get("cat") == "Session" and event.get("name") == "model_run":
             runs.append(event["dur"] / 1000)
         elif event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            if event["args"].get("op_name") in _HOLD_GRAPHS:
+                continue  # the nodes inside are told themselves
             key = event["name"], str(event["args"].get("node_index"))  # names may be empty or not unique
             times.setdefault(key, []).append(event["dur"] / 1000)
             facts[key] = event["args"]

@@ -22,7 +22,6 @@ from tinyml.runtime.session import CPU, StageSession, open_stage
 
 _INPUT: Final = "input"
 _OUTPUT: Final = "output"
-_BATCH: Final = 64
 
 
 @final
@@ -100,21 +99,18 @@ class StagedNetwork:
         return np.asarray(sure >= np.float32(policy.thresholds[index]))
 
 
-def logits_at_exits(stages: Sequence[StageSession], x: NDArray[Any], *, batch: int = _BATCH) -> NDArray[np.float32]:
-    """Return the logits (stages, N, classes) of every exit for inputs x (N, ...), N at least 1; nobody leaves.
+def logits_at_exits(stages: Sequence[StageSession], x: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the logits (stages, N, classes) of every exit for one batch x (N, ...); nobody leaves.
 
     Raises:
         CheckpointError: a stage refused what it was given, or failed on it.
     """
-    parts = []
-    for start in range(0, len(x), batch):
-        state: dict[str, NDArray[Any]] = {_INPUT: x[start : start + batch]}
-        logits = []
-        for stage in stages:
-            state |= stage.run(state)
-            logits.append(state[_OUTPUT])
-        parts.append(np.stack(logits))
-    return np.concatenate(parts, axis=1)
+    state: dict[str, NDArray[Any]] = {_INPUT: x}
+    logits = []
+    for stage in stages:
+        state |= stage.run(state)
+        logits.append(state[_OUTPUT])
+    return np.stack(logits)
 
 
 def open_staged(directory: Path, *, provider: str = CPU, threads: int = 1) -> StagedNetwork:

@@ -55,7 +55,8 @@ class ExitAnswers:
         first = np.minimum(np.minimum(own, taken), len(self.policy.thresholds) - 1)  # where the two part
         sure = confidences(self.policy.rule, self.logits, self.policy.temperatures)[first, np.arange(len(taken))]
         away = np.abs(sure - np.asarray(self.policy.thresholds, np.float32)[first])
-        return (own != taken) & (away > NEAR)
+        strange: NDArray[np.bool_] = (own != taken) & (away > NEAR)
+        return strange
 
 
 def same_exit_check(answers: ExitAnswers, taken: NDArray[np.int64], *, bound: float, rounded: bool) -> Check:
@@ -68,7 +69,7 @@ def same_exit_check(answers: ExitAnswers, taken: NDArray[np.int64], *, bound: fl
         rounded: whether they are; a float32 file may differ only where a confidence is beside a threshold.
     """
     share, strange = float((answers.taken == taken).mean()), int(answers.beyond_rounding(taken).sum())
-    told = "" if rounded else f", {strange} of the others for no rounding"
+    told = "" if rounded else f", {strange} differ beyond rounding"
     return Check(
         name="same exit as the trained model",
         value=f"{share:.2%} of {len(taken)}{told}",

@@ -7,9 +7,10 @@ import onnx
 from numpy.typing import NDArray
 
 from tinyml.errors import CheckpointError, first_line
+from tinyml.graph.onnx_graphs import graphs
 from tinyml.runtime.exits_file import EXITS_NAME, read_exits
 from tinyml.runtime.one_by_one import answer_each
-from tinyml.runtime.session import logits, open_session
+from tinyml.runtime.session import CPU, logits, open_session
 from tinyml.target import Target
 from tinyml.verification.agreement import Precision, Reference, agreement_checks
 from tinyml.verification.check import Check, Verification, outcome
@@ -49,7 +50,7 @@ def verify_file(
     checks = [_structure(path)]
     quantized = is_quantized(model.graph)
     if reference is not None:
-        provider = target.provider if target is not None else "CPUExecutionProvider"
+        provider = target.provider if target is not None else CPU
         session = open_session(path, provider=provider, threads=threads)
         if reference.exits is None:
             outputs = logits(session, reference.inputs)
@@ -63,9 +64,9 @@ def verify_file(
                 checks.append(
                     stages_check(stages, reference.inputs, outputs, taken, provider=provider, threads=threads)
                 )
-        if quantized and provider == "CPUExecutionProvider" and reference.classification and reference.real:
+        if quantized and provider == CPU and reference.classification and reference.real:
             checks.append(three_runs(path, reference.inputs, outputs, threads=threads, bound=same_runs))
-        if quantized and provider == "CPUExecutionProvider":
+        if quantized and provider == CPU:
             first, *later = [model] if stages is None else _stage_models(stages)
             checks.append(layer_by_layer(first, reference.inputs, threads=threads, later=later))
     if quantized:
@@ -99,7 +100,7 @@ def precision_of(model: onnx.ModelProto) -> Precision:
     """Return what the file's numbers are held to: int8 where any layer has int8 weights, else float16 where any has."""
     if is_quantized(model.graph):
         return "int8"
-    kinds = {item.data_type for item in model.graph.initializer}
+    kinds = {item.data_type for graph in graphs(model.graph) for item in graph.initializer}
     return "float16" if onnx.TensorProto.FLOAT16 in kinds else "float32"
 
 

@@ -1,0 +1,74 @@
+"""`tinyml export`: a finished file with other settings: so far the thresholds of a network with exits."""
+
+import re
+from pathlib import Path
+
+import click
+
+from tinyml.cli import options
+
+EXAMPLE = """\
+tinyml export runs/net-exits --set-threshold 0=0.9 -o net.onnx
+tinyml export runs/net-exits --set-threshold 0=0.9 --set-threshold 1=0.8 -o net-later"""
+
+
+class Threshold(click.ParamType[tuple[int, float]]):
+    """An exit and its threshold, such as 0=0.9."""
+
+    name = "EXIT=VALUE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, float]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,4})=(\d+(?:\.\d*)?|\.\d+)", str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is no threshold; write the exit and a number, such as 0=0.9", param, ctx)
+        return int(found[1]), float(found[2])
+
+
+@options.verb(EXAMPLE)
+@click.argument("source", metavar="DIR|FILE.onnx", type=click.Path(path_type=Path))
+@click.option(
+    "--set-threshold",
+    "thresholds",
+    type=Threshold(),
+    multiple=True,
+    required=True,
+    help="An early exit, from 0 on, and from which confidence on an example leaves there; 2 means never.",
+)
+@options.output("the copy: a file that ends in .onnx, or a new folder for the file and its stages")
+@options.overwrite
+@options.as_json
+def command(
+    source: Path, thresholds: tuple[tuple[int, float], ...], output: Path, overwrite: bool, as_json: bool
+) -> None:
+    """Write a copy of a network with exits that leaves earlier or later; nothing else in it changes.
+
+    What other thresholds give on validation data is told by the report's curve; what the copy gives, by `tinyml
+    benchmark`.
+    """
+    from tinyml.cli.console import print_json
+    from tinyml.errors import OutputError, UsageError
+    from tinyml.files import check_output_file
+    from tinyml.measure.network import find_onnx
+    from tinyml.pipeline.set_thresholds import changed_exits, write_files
+
+    asked = [exit_index for exit_index, _ in thresholds]
+    if twice := [exit_index for exit_index in asked if asked.count(exit_index) > 1]:
+        raise UsageError(f"--set-threshold names exit {twice[0]} twice: leave one out")
+    one_file = output.suffix == ".onnx"
+    made = changed_exits(source, dict(thresholds), with_stages=not one_file)
+    if one_file:
+        check_output_file(output, overwrite=overwrite, inputs=[find_onnx(source)])
+        write_files(output.parent, {output.name: made.files["model.onnx"]})
+    else:
+        if output.exists():
+            raise OutputError(f"The output '{output}' exists already. Choose a folder that does not.")
+        write_files(output, made.files)
+    if as_json:
+        print_json({"output": str(output), "before": vars(made.before), "after": vars(made.after)})
+        return
+    for index, (old, new) in enumerate(zip(made.before.thresholds, made.after.thresholds, strict=True)):
+        click.echo(f"exit {index}: leaves from {new:g}" + (f" (was {old:g})" if new != old else ""))
+    click.echo(f"written: {output}")

@@ -1,0 +1,73 @@
+"""A copy of a finished network with exits that leaves earlier or later."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from tinyml.errors import CheckpointError, TargetError
+from tinyml.export.exits import exit_policy, exits_file, set_thresholds
+from tinyml.files import explained, write_atomically
+from tinyml.measure.network import find_onnx
+from tinyml.pipeline.exit_files import STAGES, stages_of
+from tinyml.pipeline.outcome import MODEL
+from tinyml.runtime.exit_policy import ExitPolicy
+from tinyml.runtime.exits_file import EXITS_NAME, read_exits
+from tinyml.verification.verify import read_model
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ChangedExits:
+    """What is to be written: contents by name, and when examples leave before and after."""
+
+    files: Mapping[str, bytes]
+    before: ExitPolicy
+    after: ExitPolicy
+
+
+def changed_exits(source: Path, thresholds: Mapping[int, float], *, with_stages: bool) -> ChangedExits:
+    """Return the files of a network with exits with these thresholds, by exit from 0 on; the others keep theirs.
+
+    Args:
+        source: a run directory, or its one file.
+        thresholds: by exit.
+        with_stages: whether its stages are wanted beside the one file; only a run directory has them.
+
+    Raises:
+        CheckpointError: the source is missing or damaged, or has no stages.
+        TargetError: it has no exits, or not these.
+        RecipeError: a threshold is out of the rule's range.
+    """
+    file = find_onnx(source)
+    model = read_model(file)
+    try:
+        changed = set_thresholds(model, thresholds)
+    except TargetError as error:
+        raise TargetError(f"'{file}': {error}") from error
+    files = {MODEL: changed.SerializeToString(deterministic=True)}
+    after = exit_policy(changed)
+    if with_stages:
+        stages = stages_of(source)
+        if stages is None:
+            raise CheckpointError(
+                f"'{source}' has no {STAGES}: give the run directory, or -o a file that ends in .onnx"
+            )
+        names = read_exits(stages / EXITS_NAME).stages
+        kept = {path.name: path.read_bytes() for path in sorted(stages.iterdir()) if path.name != EXITS_NAME}
+        files |= {f"{STAGES}/{name}": content for name, content in kept.items()}
+        files[f"{STAGES}/{EXITS_NAME}"] = exits_file(names, after)
+    return ChangedExits(files=files, before=exit_policy(model), after=after)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a folder, which is made; each is whole or not there.
+
+    Raises:
+        OutputError, TinymlError: one cannot be written.
+    """
+    for name, content in files.items():
+        path = folder / name
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
