@@ -73,8 +73,8 @@ def card(tmp_path: Path) -> Callable[..., str]:
         pytest.param(RECIPE + "gate: {}\n", "5:1", "Did you mean 'gates'?", id="unknown key"),
         pytest.param(RECIPE + "name: other\n", "5:1", "there twice, first at line 2", id="a key twice"),
         pytest.param(RECIPE.replace("8}", "8, weight_bits: 8}"), "4:43", "there twice", id="a setting twice"),
-        pytest.param(RECIPE.replace("8}", '"8"}'), "4:27", 'must be 8, not "8"', id="wrong type"),
-        pytest.param(RECIPE.replace("8}", "7}"), "4:27", "must be 8, not 7", id="a value that is not allowed"),
+        pytest.param(RECIPE.replace("8}", '"8"}'), "4:27", 'must be a whole number, not "8"', id="wrong type"),
+        pytest.param(RECIPE.replace("8}", "9}"), "4:27", "less than or equal to 8", id="a value that is not allowed"),
         pytest.param(RECIPE.replace("bits:", "bitz:"), "4:27", "Did you mean 'weight_bits'?", id="unknown setting"),
         pytest.param(
             RECIPE.replace("zation", "sation"), "4:5", "Did you mean 'linear_quantization'?", id="unknown pass"
@@ -92,7 +92,7 @@ def test_a_wrong_recipe_is_refused_with_its_place(
 
 
 def test_all_faults_of_a_recipe_are_told_together(tinyml: Run, tmp_path: Path, digits_checkpoint: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(RECIPE.replace("8}", "7}") + "gate: {}\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("8}", "9}") + "gate: {}\n", encoding="utf-8")
     told = tinyml(
         "compress",
         digits_checkpoint,

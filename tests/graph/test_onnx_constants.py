@@ -61,3 +61,13 @@ def test_a_weight_without_zeros_is_one_source(constants: Constants) -> None:
 def test_what_lies_between_is_not_kept(constants: Constants) -> None:
     assert constants.value("w") is constants.value("w")
     assert set(constants._values) == {"w"}
+
+
+@pytest.mark.parametrize("entries", [4, 64], ids=["few", "more than onnx's reference gathers from"])
+def test_a_table_for_each_row_is_looked_up(entries: int) -> None:
+    table = np.arange(2 * entries, dtype=np.float32).reshape(2, entries)
+    indices = np.int64([[0, entries - 1, 1], [3, 0, entries - 1]])
+    stored = {"table": numpy_helper.from_array(table, "table"), "i": numpy_helper.from_array(indices, "i")}
+    node = helper.make_node("GatherElements", ["table", "i"], ["w"], axis=1)
+    expected = [[0, entries - 1, 1], [entries + 3, entries, 2 * entries - 1]]
+    assert Constants(stored, {"w": node}).value("w").tolist() == expected

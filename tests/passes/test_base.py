@@ -18,8 +18,8 @@ def test_a_copy_has_a_module_of_its_own():
 
 
 def test_every_pass_checks_the_settings_that_python_gives_it():
-    with pytest.raises(RecipeError, match="LinearQuantization: weight_bits: 3: "):
-        LinearQuantization(weight_bits=3)  # type: ignore[arg-type]  # what a user may write
+    with pytest.raises(RecipeError, match="LinearQuantization: weight_bits: 9: "):
+        LinearQuantization(weight_bits=9)
 
 
 def test_edits_and_what_was_left_alone_add_up():

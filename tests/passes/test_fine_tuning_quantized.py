@@ -17,6 +17,7 @@ from tinyml.passes import Compressed, Context
 from tinyml.passes.fine_tuning import FineTuning
 from tinyml.passes.linear_quantization import Calibration, LinearQuantization
 from tinyml.passes.weight_pruning import WeightPruning
+from tinyml.training import EpochRecord, TrainingResult, TrainingSettings
 
 DIGITS = (1, 8, 8)
 
@@ -109,3 +110,42 @@ def test_a_scale_that_is_lost_is_told_after_the_epoch(caplog: pytest.LogCaptureF
     next(part for part in before.module.modules() if isinstance(part, ActivationQuantizer)).scale.data.fill_(-1.0)
     FineTuning(epochs=1, batch_size=16, learning_rate=1e-6).apply(before, noise())
     assert "after epoch 1 the scale of activation_quantizers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "quantized", "used"),
+    [(None, True, 1.0), (None, False, 0.0), (0.0, True, 0.0), (3.0, False, 3.0)],
+    ids=["behind quantization", "in float", "switched off", "as asked"],
+)
+def test_gradients_are_clipped_behind_quantization(
+    monkeypatch: pytest.MonkeyPatch, asked: float | None, quantized: bool, used: float
+):
+    clips = []
+
+    def untrained(*arguments: object, **_: object) -> TrainingResult:
+        settings = arguments[2]
+        assert isinstance(settings, TrainingSettings)
+        clips.append(settings.gradient_clip)
+        return TrainingResult(history=(record(0.9),), best_epoch=1)
+
+    monkeypatch.setattr("tinyml.passes.fine_tuning.train", untrained)
+    before = quantized_digits() if quantized else student()
+    FineTuning(epochs=1, gradient_clip=asked).apply(before, noise())
+    assert clips == [used]
+
+
+@pytest.mark.parametrize(("score", "warned"), [(0.0, True), (1.0, False)], ids=["worse", "better"])
+def test_a_training_that_made_the_network_worse_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, score: float, warned: bool
+):
+    result = TrainingResult(history=(record(score),), best_epoch=1)
+    monkeypatch.setattr("tinyml.passes.fine_tuning.train", lambda *_, **__: result)
+    context = noise()
+    assert context.task is not None
+    task = replace(context.task, validation=context.task.train)
+    FineTuning(epochs=1).apply(student(), replace(context, task=task))
+    assert ("no epoch scored as high on validation" in caplog.text) is warned
+
+
+def record(score: float) -> EpochRecord:
+    return EpochRecord(epoch=1, loss=1.0, validation_score=score, images_per_second=1.0)

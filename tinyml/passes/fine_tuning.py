@@ -24,7 +24,7 @@ from tinyml.errors import DataError, RecipeError, TinymlError
 from tinyml.layers.attachment import attached, attachment_faults
 from tinyml.layers.exit_heads import has_exits
 from tinyml.layers.integer_layers import snap_biases, widen_for_biases
-from tinyml.layers.quantizers import scale_faults
+from tinyml.layers.quantizers import scale_faults, weight_quantizers
 from tinyml.models import create_model
 from tinyml.passes.base import Compressed, Context, Pass, Role
 from tinyml.passes.checked_settings import check_settings
@@ -91,6 +91,8 @@ class FineTuning(Pass):
         batch_size: images a step, of each process.
         distill: `true`, or how a teacher takes part; `false` leaves it out.
         freeze: glob patterns of modules whose parameters and statistics stay as they are.
+        gradient_clip: largest norm of all gradients together, 0 for any; null is 1 behind linear_quantization, where
+            BatchNorm is folded and cannot tame them, and 0 elsewhere.
         exits: how the exits of a network are trained that has some.
         batchnorm_images: after the training, BatchNorm's statistics are estimated anew on so many train images; 0 keeps
             those of the training.
@@ -105,7 +107,7 @@ class FineTuning(Pass):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    gradient_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gradient_clip: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     channels_last: bool = True
     precision: Precision = "float32"
@@ -131,7 +133,7 @@ class FineTuning(Pass):
         if not self.epochs and self.distill:
             raise RecipeError("fine_tuning: distill needs epochs, and they are 0")
         if self.epochs:
-            train_split(task, self._settings(context), processes=context.processes.world_size)
+            train_split(task, self._settings(model, context), processes=context.processes.world_size)
         self.exits.check(model.module)
         with held(model.module, self.freeze, self.exits):
             if self.epochs:
@@ -173,13 +175,19 @@ class FineTuning(Pass):
                 if not parameter.requires_grad and not torch.equal(parameter, trained[name]):
                     raise TinymlError(f"fine_tuning: '{name}' was to be frozen and has changed")
 
-    def _settings(self, context: Context) -> TrainingSettings:
+    def _settings(self, model: Compressed, context: Context) -> TrainingSettings:
         names = {each.name for each in dataclasses.fields(TrainingSettings)} - {"epochs", "seed"}
         shared = {name: getattr(self, name) for name in names}
+        if self.gradient_clip is None:
+            shared["gradient_clip"] = float(bool(weight_quantizers(model.module)))
         return TrainingSettings(epochs=max(1, self.epochs), seed=context.seed, **shared)
 
     def _train(self, model: Compressed, context: Context) -> None:
-        task, settings = _task(context), self._settings(context)
+        task, settings = _task(context), self._settings(model, context)
+        before = None
+        if task.validation is not None:
+            before = evaluate(model.module, task, task.validation, processes=context.processes).score
+            context.record({"event": "before training", "validation_score": before})
 
         def record(epoch: EpochRecord) -> None:
             context.record({"event": "epoch", **dataclasses.asdict(epoch)})
@@ -200,6 +208,14 @@ class FineTuning(Pass):
                 processes=context.processes,
             )
         context.record({"event": "best epoch", "epoch": result.best_epoch, "validated": task.validation is not None})
+        best = result.history[result.best_epoch - 1].validation_score
+        if before is not None and best is not None and best < before:
+            _logger.warning(
+                "fine_tuning: no epoch scored as high on validation as the network before it (%.2f %%; best epoch %.2f "
+                "%%): lower learning_rate, or train for longer",
+                100 * before,
+                100 * best,
+            )
         if has_exits(model.module) and task.validation is not None:
             scores = evaluate(model.module.to(context.device), task, task.validation, processes=context.processes)
             context.record({"event": "exits on validation", "scores": list(scores.by_exit)})
