@@ -19,7 +19,7 @@ def test_a_lone_file_is_checked_for_structure_and_portability(tinyml: Run, int8_
 
 def test_the_table_has_a_row_for_each_check(tinyml: Run, int8_run: Path) -> None:
     out = tinyml("verify", int8_run).out
-    rows = ("hashes of all files", "ONNX structure", "finite outputs", "same answer as the trained model", "three runs")
+    rows = ("hashes of all files", "ONNX structure", "finite outputs", "same answer as the torch model", "three runs")
     assert [row for row in rows if row not in out] == []
 
 

@@ -116,7 +116,7 @@ def test_verify_passes_on_the_run_with_and_without_data(tinyml: Run, int8_run: P
     with_data, alone = tinyml("verify", int8_run, "--data", "digits", "--json"), tinyml("verify", int8_run)
     assert (with_data.code, alone.code) == (0, 0)
     checks = {check["name"]: check for check in json.loads(with_data.out)["checks"]}
-    assert checks["same answer as the trained model"]["value"].endswith("of 400")
+    assert checks["same answer as the torch model"]["value"].endswith("of 400")
     assert checks["int8 is right on every CPU"]["outcome"] == "passed"
     assert files(int8_run) == CONTENTS
 
@@ -193,7 +193,7 @@ def test_random_weights_are_measured_without_data(tinyml: Run, tmp_path: Path) -
     assert "accuracy" not in measured
     verified = tinyml("verify", tmp_path / "r", "--json")
     assert verified.code == 0
-    assert "same answer as the trained model" not in [check["name"] for check in json.loads(verified.out)["checks"]]
+    assert "same answer as the torch model" not in [check["name"] for check in json.loads(verified.out)["checks"]]
 
 
 def test_a_dry_run_writes_nothing(tinyml: Run, digits_checkpoint: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import pytest
 from onnx import TensorProto, helper, shape_inference
 
 from tinyml.errors import CheckpointError
+from tinyml.manifest import write_manifest
 from tinyml.measure.network import TensorType, find_onnx, read_network
 
 
@@ -109,6 +110,15 @@ def test_a_graph_that_onnx_cannot_make_sense_of_is_refused_in_one_line(save_grap
 def test_a_run_directory_means_its_model(convolution):
     assert find_onnx(convolution.parent) == convolution
     assert find_onnx(convolution) == convolution
+
+
+def test_a_file_that_a_sealed_run_does_not_know_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"as it was written")
+    write_manifest(tmp_path, fingerprint={}, fields={})
+    assert find_onnx(tmp_path) == tmp_path / "model.onnx"
+    (tmp_path / "model.onnx").write_bytes(b"As it was written")
+    with pytest.raises(CheckpointError, match="is not the file that the run was sealed with"):
+        find_onnx(tmp_path)
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):

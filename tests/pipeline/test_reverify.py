@@ -50,8 +50,8 @@ def negate_last_layer(run: Path) -> None:
 
 def test_a_run_is_checked_on_test_data_and_without_on_what_it_kept(int8_run: Path, digits: Task) -> None:
     with_data, alone = verify_subject(int8_run, task=digits), verify_subject(int8_run)
-    assert value(with_data, "same answer as the trained model").endswith("of 400")
-    assert value(alone, "same answer as the trained model").endswith("of 16")
+    assert value(with_data, "same answer as the torch model").endswith("of 400")
+    assert value(alone, "same answer as the torch model").endswith("of 16")
     assert with_data.passed
     assert alone.passed
 
@@ -59,8 +59,8 @@ def test_a_run_is_checked_on_test_data_and_without_on_what_it_kept(int8_run: Pat
 def test_a_file_that_disagrees_with_its_model_fails_even_when_it_was_sealed_so(run: Path, digits: Task) -> None:
     negate_last_layer(run)
     seal_again(run)
-    assert outcomes(verify_subject(run, task=digits))["same answer as the trained model"] == "failed"
-    assert outcomes(verify_subject(run))["same answer as the trained model"] == "failed"
+    assert outcomes(verify_subject(run, task=digits))["same answer as the torch model"] == "failed"
+    assert outcomes(verify_subject(run))["same answer as the torch model"] == "failed"
 
 
 def test_a_changed_file_is_told_before_anything_is_run(run: Path) -> None:
@@ -89,12 +89,12 @@ def test_one_of_the_sixteen_kept_inputs_may_differ_and_two_may_not(run: Path) ->
         outputs[differing - 1] *= -1
         np.savez(run / "reference.npz", input=inputs, output=outputs)
         seal_again(run)
-        assert outcomes(verify_subject(run))["same answer as the trained model"] == outcome
+        assert outcomes(verify_subject(run))["same answer as the torch model"] == outcome
 
 
 def test_three_runs_on_few_inputs_allow_as_much(run: Path) -> None:
     bounds = {check.name: check.bound for check in verify_subject(run).checks}
-    assert (bounds["three runs on this CPU"], bounds["same answer as the trained model"]) == (
+    assert (bounds["three runs on this CPU"], bounds["same answer as the torch model"]) == (
         ">= 93.75% each",
         ">= 93.8%",
     )
@@ -102,13 +102,13 @@ def test_three_runs_on_few_inputs_allow_as_much(run: Path) -> None:
 
 def test_every_kept_input_must_agree_in_a_float32_file(job, digits_checkpoint: Path, tmp_path: Path) -> None:
     run = compress(job("baseline", checkpoint=digits_checkpoint), tmp_path / "float").path
-    assert outcomes(verify_subject(run))["same answer as the trained model"] == "passed"
+    assert outcomes(verify_subject(run))["same answer as the torch model"] == "passed"
     with np.load(run / "reference.npz") as stored:
         inputs, outputs = stored["input"], stored["output"].copy()
     outputs[0] *= -1
     np.savez(run / "reference.npz", input=inputs, output=outputs)
     seal_again(run)
-    assert outcomes(verify_subject(run))["same answer as the trained model"] == "failed"
+    assert outcomes(verify_subject(run))["same answer as the torch model"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_the_recipes_agreement_is_that_of_verify(run: Path) -> None:
     recipe = (run / "recipe.yaml").read_text().replace("agreement: null", "agreement: 0.0")
     (run / "recipe.yaml").write_text(recipe)
     seal_again(run)
-    assert outcomes(verify_subject(run))["same answer as the trained model"] == "passed"
+    assert outcomes(verify_subject(run))["same answer as the torch model"] == "passed"
 
 
 def test_random_inputs_have_no_classes_to_compare(run: Path) -> None:
     seal_again(run, task=None)
-    assert "same answer as the trained model" not in outcomes(verify_subject(run))
+    assert "same answer as the torch model" not in outcomes(verify_subject(run))
 
 
 def test_the_target_of_the_run_is_the_default(run: Path) -> None:

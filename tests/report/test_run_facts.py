@@ -44,7 +44,7 @@ def test_without_a_score_there_are_no_points() -> None:
 
 def test_gates_and_agreement_come_from_the_checks() -> None:
     checks = (
-        Check(name="same answer as the trained model", value="98.00% of 100", outcome="passed"),
+        Check(name="same answer as the torch model", value="98.00% of 100", outcome="passed"),
         Check(name="accuracy budget", value="3 points lost", outcome="failed"),
     )
     run = replace(RUN, verification=Verification(checks=checks))

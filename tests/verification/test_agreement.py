@@ -21,7 +21,7 @@ def check_named(checks: list[Check], name: str) -> Check | None:
 
 def agreement(outputs: np.ndarray, other: np.ndarray, precision="int8", bound=None, **kind) -> Check | None:
     checks = agreement_checks(reference(outputs, **kind), other, precision, bound)
-    return check_named(checks, "same answer as the trained model")
+    return check_named(checks, "same answer as the torch model")
 
 
 def test_the_default_bounds_are_those_of_the_contract() -> None:

@@ -42,7 +42,7 @@ def outcomes(verification: Verification) -> dict[str, str]:
 
 def test_a_sound_file_passes_every_check(network: onnx.ModelProto, tmp_path: Path) -> None:
     found = outcomes(verified(network, tmp_path))
-    names = {"same exit as the trained model", "stages answer as the file", "same answer as the trained model"}
+    names = {"same exit as the torch model", "stages answer as the file", "same answer as the torch model"}
     assert [name for name in names if found[name] != "passed"] == []
     assert "failed" not in found.values()
 
@@ -56,7 +56,7 @@ def test_integer_layers_of_all_stages_are_tried(tmp_path: Path) -> None:
 def test_a_file_with_other_thresholds_leaves_elsewhere_and_is_told(network: onnx.ModelProto, tmp_path: Path) -> None:
     joined = join_stages(split_stages(network), POLICY)
     found = outcomes(verified(network, tmp_path, set_thresholds(joined, {0: 0.0})))
-    assert found["same exit as the trained model"] == found["stages answer as the file"] == "failed"
+    assert found["same exit as the torch model"] == found["stages answer as the file"] == "failed"
     assert found["largest difference"] != "failed"  # its numbers are right, exit for exit
 
 

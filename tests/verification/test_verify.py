@@ -60,7 +60,7 @@ def test_a_quantized_file_is_compared_run_three_times_and_bounded(quantized_grap
     assert outcomes(verification) == {
         "ONNX structure": "passed",
         "finite outputs": "passed",
-        "same answer as the trained model": "passed",
+        "same answer as the torch model": "passed",
         "largest difference": "noted",
         "three runs on this CPU": "passed",
         "layer by layer in integers": "noted",
@@ -71,19 +71,19 @@ def test_a_quantized_file_is_compared_run_three_times_and_bounded(quantized_grap
 def test_a_reconstruction_has_no_classes_to_compare(quantized_graph, file_of: Write) -> None:
     path = file_of(quantized_graph("MatMul", np.eye(3) * 100))
     found = outcomes(verify_file(path, reference=reference(PIXELS, classification=False), target=None))
-    assert {"same answer as the trained model", "three runs on this CPU"} & set(found) == set()
+    assert {"same answer as the torch model", "three runs on this CPU"} & set(found) == set()
 
 
 def test_a_float_file_that_computes_something_else_fails(identity, file_of: Write) -> None:
     verification = verify_file(file_of(identity()), reference=reference(PIXELS[:, ::-1].copy()), target=None)
-    assert [check.name for check in verification.failed] == ["same answer as the trained model", "largest difference"]
+    assert [check.name for check in verification.failed] == ["same answer as the torch model", "largest difference"]
 
 
 def test_a_recipes_agreement_is_passed_on(identity, file_of: Write) -> None:
     verification = verify_file(
         file_of(identity()), reference=reference(PIXELS[:, ::-1].copy()), target=None, agreement=0
     )
-    assert outcomes(verification)["same answer as the trained model"] == "passed"
+    assert outcomes(verification)["same answer as the torch model"] == "passed"
 
 
 @pytest.mark.parametrize(

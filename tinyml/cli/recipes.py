@@ -1,5 +1,6 @@
 """`tinyml recipes`: the shipped recipes."""
 
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -53,6 +54,7 @@ def _passes(path: Path) -> list[str]:
 
 
 def _summary(path: Path) -> str:
-    """Return the comment that heads the file."""
-    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    return first.removeprefix("#").strip()
+    """Return the first sentence of the comment that heads the file."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+    return comment.split(". ")[0].removesuffix(".")

@@ -14,6 +14,7 @@ from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto, TypeProto, Value
 from tinyml.errors import CheckpointError
 from tinyml.graph.onnx_constants import Constants
 from tinyml.graph.onnx_graphs import graphs
+from tinyml.manifest import fact_of, is_sealed, read_manifest
 from tinyml.measure.observed_shapes import observed_shapes
 
 _BITS_OF_SMALL_TYPES: Final[dict[int, int]] = {
@@ -185,12 +186,16 @@ def find_onnx(path: Path) -> Path:
     """Return the ONNX file that a path means: the file itself, or the model.onnx of a run directory.
 
     Raises:
-        CheckpointError: there is no such file or directory, or the directory holds no model.onnx.
+        CheckpointError: there is no such file or directory, the directory holds no model.onnx, or another one than it
+            was sealed with.
     """
     if path.is_dir():
-        if (path / "model.onnx").is_file():
-            return path / "model.onnx"
-        raise CheckpointError(f"{path}: the directory holds no model.onnx; give a run directory or an ONNX file.")
+        file = path / "model.onnx"
+        if not file.is_file():
+            raise CheckpointError(f"{path}: the directory holds no model.onnx; give a run directory or an ONNX file.")
+        if is_sealed(path) and read_manifest(path, error=CheckpointError).files.get(file.name) != fact_of(file):
+            raise CheckpointError(f"{file}: is not the file that the run was sealed with; make the run anew.")
+        return file
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file or directory; give a run directory or an ONNX file.")
     return path

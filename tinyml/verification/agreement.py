@@ -30,7 +30,7 @@ FLOAT32_DIFFERENCE = 1e-3
 ROOT_MEAN_SQUARE: dict[Literal["float16", "int8"], float] = {"float16": 0.02, "int8": 0.1}
 """Largest ||trained - file|| / ||trained|| where no answers are counted; see above."""
 
-SAME_ANSWER: Final = "same answer as the trained model"
+SAME_ANSWER: Final = "same answer as the torch model"
 LARGEST_DIFFERENCE: Final = "largest difference"
 RELATIVE_DIFFERENCE: Final = "root-mean-square difference"
 AGREEMENT_CHECKS: Final = frozenset({SAME_ANSWER, LARGEST_DIFFERENCE, RELATIVE_DIFFERENCE})

@@ -71,7 +71,7 @@ def same_exit_check(answers: ExitAnswers, taken: NDArray[np.int64], *, bound: fl
     share, strange = float((answers.taken == taken).mean()), int(answers.beyond_rounding(taken).sum())
     told = "" if rounded else f", {strange} differ beyond rounding"
     return Check(
-        name="same exit as the trained model",
+        name="same exit as the torch model",
         value=f"{share:.2%} of {len(taken)}{told}",
         bound=f">= {100 * bound:.4g}%" if rounded else f"0, confidences within {NEAR:g} of a threshold aside",
         outcome=outcome(share >= bound if rounded else strange == 0),
