@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from digits_students import DIGITS, differing, lenet, noise, state, student, tuned
 from random_task import random_context, random_task, uncompressed
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -14,11 +15,9 @@ from torch.nn.utils import parametrize
 from tinyml.data import Task
 from tinyml.errors import CheckpointError, DataError, ModelError, Refused, TinymlError, UsageError
 from tinyml.layers.attachment import Attachment
-from tinyml.models import create_model
-from tinyml.passes import Compressed, Context
+from tinyml.passes import Compressed
 from tinyml.passes.fine_tuning import Distillation, FineTuning
 
-DIGITS = (1, 8, 8)
 Record = dict[str, object]
 
 
@@ -50,37 +49,6 @@ class Unfinished(Attachment):
 
     def fault(self, weight: Tensor) -> str:
         return "on the way"
-
-
-def lenet(seed: int = 0, **arguments: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return create_model("lenet-digits", dict(arguments)).eval()
-
-
-def student(seed: int = 0) -> Compressed:
-    return uncompressed(lenet(seed), DIGITS, factory="lenet-digits")
-
-
-def noise(**changed: object) -> Context:
-    """The context of a pass on 64 random images, with a teacher of its own."""
-    context = random_context(DIGITS)
-    return replace(context, **{"teacher": lenet(1), **changed})  # type: ignore[arg-type]  # fields of Context
-
-
-def tuned(settings: FineTuning, before: Compressed, context: Context) -> Compressed:
-    settings.requires(before, context)
-    after = settings.apply(before, context)
-    settings.ensures(before, after)
-    return after
-
-
-def state(model: Compressed) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-
-
-def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    assert before.keys() == after.keys()
-    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def test_it_trains_its_own_copy_and_adds_no_edit() -> None:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from random_task import random_context, random_task, trained, uncompressed
+from small_quantized import SMALL, quantize, small
 from torch import Tensor, nn
 
 from tinyml.errors import RecipeError, TargetError
@@ -21,25 +22,6 @@ from tinyml.runtime.session import logits, open_session
 from tinyml.target import load_target
 
 
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
-    ).eval()
-
-
-SMALL = (3, 8, 8)
-
-
-def apply(model: nn.Module, *, target: str = "x86-avx2", shape: tuple[int, ...] = SMALL, **settings) -> Compressed:
-    step = LinearQuantization(calibration=Calibration(method="minmax", images=64), **settings)
-    before, context = uncompressed(model, shape), random_context(shape, target=target)
-    step.requires(before, context)
-    after = step.apply(before, context)
-    step.ensures(before, after)
-    return after
-
-
 def grids(model: Compressed) -> dict[str, int]:
     return {name: quantizer.grid.q_max for name, (quantizer, _) in weight_quantizers(model.module).items()}
 
@@ -48,11 +30,13 @@ def grids(model: Compressed) -> dict[str, int]:
 @pytest.mark.parametrize("target", ["x86-avx2", "x86-vnni"])
 def test_weights_have_the_bits_of_the_recipe(target: str, bits: int, largest: int):
     expected = 127 if (bits, target) == (8, "x86-vnni") else largest
-    assert set(grids(apply(small(), target=target, weight_bits=bits)).values()) == {expected}
+    assert set(grids(quantize(small(), target=target, weight_bits=bits)).values()) == {expected}
 
 
 def test_layers_may_have_bits_of_their_own():
-    after = apply(small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=4)})
+    after = quantize(
+        small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=4)}
+    )
     assert grids(after) == {"0": 64, "3": 1, "5": 7}
 
 
@@ -69,13 +53,15 @@ class Backwards(nn.Module):
 
 @pytest.mark.parametrize("settings", [{}, {"weights_only": True}], ids=["integers", "weights only"])
 def test_outer_layers_are_the_first_and_the_last_that_are_called(settings: dict):
-    after = apply(Backwards().eval(), target="x86-vnni", weight_bits=2, outer_bits=8, **settings)
+    after = quantize(Backwards().eval(), target="x86-vnni", weight_bits=2, outer_bits=8, **settings)
     assert grids(after) == {"first": 127, "middle": 1, "last": 127}
 
 
 def test_outer_bits_are_what_naming_both_layers_comes_to():
-    named = apply(small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=8)})
-    outer = apply(small(), weight_bits=2, outer_bits=8)
+    named = quantize(
+        small(), weight_bits=2, layers={"0": LayerSettings(weight_bits=8), "5": LayerSettings(weight_bits=8)}
+    )
+    outer = quantize(small(), weight_bits=2, outer_bits=8)
     assert outer.architecture == named.architecture
     states = outer.module.state_dict(), named.module.state_dict()
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -83,11 +69,11 @@ def test_outer_bits_are_what_naming_both_layers_comes_to():
 
 def test_a_layers_own_bits_come_before_outer_bits():
     layers = {"0": LayerSettings(weight_bits=4), "5": LayerSettings(weight_range="full")}
-    assert grids(apply(small(), weight_bits=2, outer_bits=8, layers=layers)) == {"0": 7, "3": 1, "5": 127}
+    assert grids(quantize(small(), weight_bits=2, outer_bits=8, layers=layers)) == {"0": 7, "3": 1, "5": 127}
 
 
 def test_a_layer_with_bits_of_its_own_keeps_the_weight_range_of_the_pass():
-    after = apply(small(), weight_range="full", layers={"0": LayerSettings(weight_bits=8)})
+    after = quantize(small(), weight_range="full", layers={"0": LayerSettings(weight_bits=8)})
     assert set(grids(after).values()) == {127}
 
 
@@ -116,7 +102,7 @@ def steps_apart(after: Compressed, file: onnx.ModelProto) -> float:
 @pytest.mark.parametrize("bits", [4, pytest.param(6, marks=pytest.mark.slow), 8, 16])
 @pytest.mark.parametrize("target", ["x86-vnni", pytest.param("arm64", marks=pytest.mark.slow)])
 def test_the_file_has_the_bits_of_the_activations(target: str, bits: int):
-    after = apply(small(), target=target, activation_bits=bits)
+    after = quantize(small(), target=target, activation_bits=bits)
     file = exported(after, target)
     # Two sums may differ by rounding and fall into neighbouring codes, of a grid of so many bits.
     assert steps_apart(after, file) <= 2 / (2**bits - 1)
@@ -127,7 +113,7 @@ def test_the_file_has_the_bits_of_the_activations(target: str, bits: int):
 
 
 def test_16_bit_activations_are_listed_as_running_in_float():
-    after = apply(small(), activation_bits=16)
+    after = quantize(small(), activation_bits=16)
     assert {item.module for item in after.left_alone} == {"0", "3", "5"}
     assert all("no kernel for 16-bit" in item.reason for item in after.left_alone)
 
@@ -139,7 +125,7 @@ SCHEMES = [
 
 @pytest.mark.parametrize(("granularity", "scheme"), SCHEMES)
 def test_weights_alone_are_decoded_when_the_file_is_loaded(granularity: str, scheme: str):
-    after = apply(
+    after = quantize(
         small(), target="cuda", weights_only=True, weight_bits=4, granularity=granularity, weight_scheme=scheme
     )
     file = exported(after)
@@ -149,7 +135,7 @@ def test_weights_alone_are_decoded_when_the_file_is_loaded(granularity: str, sch
 
 
 def test_layers_with_groups_keep_their_names_in_the_file():
-    file = exported(apply(small(), target="cuda", weights_only=True, granularity="group", group_size=4))
+    file = exported(quantize(small(), target="cuda", weights_only=True, granularity="group", group_size=4))
     assert {node.name for node in file.graph.node if node.op_type in ("Conv", "Gemm")} == {"0", "3", "5"}
 
 
@@ -172,7 +158,7 @@ def test_a_target_may_ask_for_int4_and_what_then_runs_in_float_is_listed(target:
 
 
 def test_an_asymmetric_tensor_runs_in_integers():
-    after = apply(small(), target="x86-vnni", granularity="tensor", weight_scheme="asymmetric")
+    after = quantize(small(), target="x86-vnni", granularity="tensor", weight_scheme="asymmetric")
     assert steps_apart(after, exported(after)) <= 2 / 255
 
 
@@ -207,12 +193,12 @@ def test_settings_that_no_kernel_can_keep_are_refused(settings: dict, cure: str)
 )
 def test_what_the_runtime_of_the_target_lacks_is_refused_with_the_nearest(settings: dict, cure: str):
     with pytest.raises(TargetError, match=f"target 'tensorrt' .*{cure}"):
-        apply(small(), target="tensorrt", **settings)
+        quantize(small(), target="tensorrt", **settings)
 
 
 def test_a_model_without_a_layer_to_quantize_is_refused():
     with pytest.raises(RecipeError, match="there is no layer to quantize: the model has no Conv1d, Conv2d, Linear"):
-        apply(nn.Sequential(nn.Flatten(), nn.ReLU()))
+        quantize(nn.Sequential(nn.Flatten(), nn.ReLU()))
 
 
 def test_16_bits_need_an_opset_that_has_them():
@@ -229,7 +215,7 @@ def test_behind_a_codebook_codes_are_as_few_as_centroids(norm: bool):
     centroids = torch.tensor([[-0.1, -0.03, 0.02, 0.15]])
     model[3].parametrizations.weight[0].fit(centroids, nearest(model[3].parametrizations.weight.original, centroids))
     model.insert(4, nn.BatchNorm2d(4) if norm else nn.Identity())
-    after = apply(trained(model))
+    after = quantize(trained(model))
     quantizer, weight = weight_quantizers(after.module)["3"]
     quantizer.freeze(weight)
     kinds = [type(each).__name__ for each in after.module.get_submodule("3").parametrizations.weight]
@@ -245,5 +231,5 @@ def test_a_layer_that_is_left_out_between_others_runs_in_float():
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with torch.no_grad():
         model[2].weight[0] *= 100  # 8 bits for the whole tensor, as onnxruntime would take, lose the other channels
-    after = apply(model, exclude=("2",))
+    after = quantize(model, exclude=("2",))
     assert steps_apart(after, exported(after)) <= 2 / 255

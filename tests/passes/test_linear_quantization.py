@@ -9,6 +9,7 @@ import torch
 import user_models
 from onnx import numpy_helper
 from random_task import quantized, random_context, random_task, trained, uncompressed
+from small_quantized import SMALL, quantize, small
 from torch import Tensor, nn
 
 from tinyml.architecture import build
@@ -21,7 +22,7 @@ from tinyml.graph.operations import WEIGHTED
 from tinyml.layers.quantizers import ActivationQuantizer, weight_quantizers
 from tinyml.numerics.saturation import largest_pair_sum
 from tinyml.passes.base import Compressed
-from tinyml.passes.linear_quantization import Calibration, LayerSettings, LinearQuantization
+from tinyml.passes.linear_quantization import LayerSettings, LinearQuantization
 from tinyml.runtime.session import logits, open_session
 from tinyml.target import load_target
 
@@ -109,25 +110,6 @@ def test_no_two_weights_of_a_channel_saturate_the_kernel(finished: Finished):
             assert int(largest_pair_sum(codes.T if transposed else codes).max()) <= 128
 
 
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
-    ).eval()
-
-
-SMALL = (3, 8, 8)
-
-
-def apply(model: nn.Module, *, target: str = "x86-avx2", shape: tuple[int, ...] = SMALL, **settings) -> Compressed:
-    step = LinearQuantization(calibration=Calibration(method="minmax", images=64), **settings)
-    before, context = uncompressed(model, shape), random_context(shape, target=target)
-    step.requires(before, context)
-    after = step.apply(before, context)
-    step.ensures(before, after)
-    return after
-
-
 def largest_code(model: Compressed) -> int:
     for quantizer, weight in weight_quantizers(model.module).values():
         quantizer.freeze(weight)
@@ -139,7 +121,7 @@ def largest_code(model: Compressed) -> int:
     [("x86-avx2", "target", 64), ("x86-avx2", "full", 127), ("x86-vnni", "target", 127), ("arm64", "target", 127)],
 )
 def test_weight_codes_fill_the_range_that_the_target_adds_safely(target: str, weight_range: str, largest: int):
-    assert largest_code(apply(small(), target=target, weight_range=weight_range)) == largest
+    assert largest_code(quantize(small(), target=target, weight_range=weight_range)) == largest
 
 
 @pytest.mark.parametrize(
@@ -149,7 +131,7 @@ def test_weight_codes_fill_the_range_that_the_target_adds_safely(target: str, we
 def test_activations_have_the_targets_type(target: str, dtype: torch.dtype, symmetric: bool):
     zero_points = {
         name: tensor
-        for name, tensor in apply(small(), target=target).module.state_dict().items()
+        for name, tensor in quantize(small(), target=target).module.state_dict().items()
         if "zero_point" in name
     }
     assert {tensor.dtype for tensor in zero_points.values()} == {dtype}
@@ -166,7 +148,7 @@ def test_activations_have_the_targets_type(target: str, dtype: torch.dtype, symm
     ids=["all", "one excluded", "two included"],
 )
 def test_patterns_choose_the_layers_and_the_others_are_listed(patterns: dict, quantized_layers: list[str]):
-    after = apply(small(), **patterns)
+    after = quantize(small(), **patterns)
     assert list(weight_quantizers(after.module)) == quantized_layers
     assert [item.module for item in after.left_alone] == [name for name in "035" if name not in quantized_layers]
     assert all("recipe's" in item.reason for item in after.left_alone)
@@ -175,28 +157,28 @@ def test_patterns_choose_the_layers_and_the_others_are_listed(patterns: dict, qu
 
 def test_patterns_that_leave_nothing_to_quantize_are_refused():
     with pytest.raises(RecipeError, match="leave no layer to quantize; widen one of them"):
-        apply(small(), exclude=("*",))
+        quantize(small(), exclude=("*",))
 
 
 def test_one_layer_may_use_the_full_range_where_the_others_keep_the_reduced_one():
-    after = apply(small(), target="x86-avx2", layers={"3": LayerSettings(weight_range="full")})
+    after = quantize(small(), target="x86-avx2", layers={"3": LayerSettings(weight_range="full")})
     largest = {name: quantizer.grid.q_max for name, (quantizer, _) in weight_quantizers(after.module).items()}
     assert largest == {"0": 64, "3": 127, "5": 64}
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_name():
     with pytest.raises(RecipeError, match=r"pattern 'steam' matches no layer\. Did you mean 'stem'"):
-        apply(user_models.mixed(), exclude=("steam",))
+        quantize(user_models.mixed(), exclude=("steam",))
 
 
 def test_a_target_without_integer_kernels_is_refused_with_its_reason():
     with pytest.raises(TargetError, match="target 'cuda' has no integer kernels: onnxruntime's CUDA provider"):
-        apply(small(), target="cuda")
+        quantize(small(), target="cuda")
 
 
 def test_a_model_that_is_quantized_already_is_refused():
     with pytest.raises(RecipeError, match="already quantized"):
-        apply(apply(small()).module)
+        quantize(quantize(small()).module)
 
 
 def test_a_run_without_data_is_refused():
@@ -209,7 +191,7 @@ def test_weights_that_are_not_finite_are_refused_with_their_place():
     model = small()
     model[3].weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(RecipeError, match="the weights of '3' hold NaN or Inf; check the checkpoint"):
-        apply(model)
+        quantize(model)
 
 
 def test_a_value_that_overflows_is_refused_with_its_place():
@@ -217,7 +199,7 @@ def test_a_value_that_overflows_is_refused_with_its_place():
     for layer in (model[0], model[3]):
         layer.weight.data.mul_(1e30)
     with pytest.raises(DataError, match="the value at '_3' is not finite"):
-        apply(model)
+        quantize(model)
 
 
 def test_images_that_are_not_finite_are_refused():
@@ -242,7 +224,7 @@ class Switching(nn.Module):
 
 def test_a_layer_that_no_calibration_image_reaches_is_refused():
     with pytest.raises(DataError, match=r"no calibration image reaches one\.input_quantizer; exclude"):
-        apply(Switching(), shape=(4,))
+        quantize(Switching(), shape=(4,))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +234,7 @@ def test_a_layer_that_no_calibration_image_reaches_is_refused():
 )
 def test_a_layer_whose_weight_is_computed_is_left_alone_with_the_reason(computed):
     model = nn.Sequential(computed(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
-    after = apply(trained(model))
+    after = quantize(trained(model))
     assert after.left_alone == (
         LeftAlone(module="0", reason="its weight is computed from other parameters (weight norm, spectral norm)"),
         LeftAlone(module="1", reason="BatchNorm2d stays in float"),
@@ -262,7 +244,7 @@ def test_a_layer_whose_weight_is_computed_is_left_alone_with_the_reason(computed
 
 def test_a_model_that_does_not_trace_at_all_is_quantized_layer_by_layer():
     torch.manual_seed(0)
-    after = apply(user_models.Branching().eval(), shape=IMAGE)
+    after = quantize(user_models.Branching().eval(), shape=IMAGE)
     assert list(weight_quantizers(after.module)) == ["conv1", "conv2"]
     assert after.left_alone[0].module == ""
 
@@ -271,27 +253,27 @@ def test_layers_that_share_a_weight_still_share_it_and_agree():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
     model[3].weight = model[1].weight
-    after = apply(model, shape=(1, 4, 4)).module
+    after = quantize(model, shape=(1, 4, 4)).module
     assert torch.equal(after.get_submodule("1").weight, after.get_submodule("3").weight)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), -1.0, 0.0], ids=["NaN", "negative", "zero"])
 def test_a_scale_that_breaks_the_promise_is_found(factor: float):
-    before, after = uncompressed(small(), SMALL), apply(small())
+    before, after = uncompressed(small(), SMALL), quantize(small())
     weight_quantizers(after.module)["0"][0].scale.data[1] *= factor
     with pytest.raises(TinymlError, match=r"0\.weight: a scale is not positive"):
         LinearQuantization().ensures(before, after)
 
 
 def test_an_activation_whose_scale_is_not_positive_is_found():
-    before, after = uncompressed(small(), SMALL), apply(small())
+    before, after = uncompressed(small(), SMALL), quantize(small())
     next(each for each in after.module.modules() if isinstance(each, ActivationQuantizer)).scale.data.zero_()
     with pytest.raises(TinymlError, match=r"the scale of activation_quantizers.*is 0, not positive"):
         LinearQuantization().ensures(before, after)
 
 
 def test_the_same_seed_gives_the_same_model():
-    first, second = apply(small()), apply(small())
+    first, second = quantize(small()), quantize(small())
     assert first.architecture == second.architecture
     assert all(
         torch.equal(tensor, second.module.state_dict()[name]) for name, tensor in first.module.state_dict().items()

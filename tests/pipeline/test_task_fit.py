@@ -20,7 +20,11 @@ class Two(nn.Module):
 
 
 def test_a_network_with_exits_fits_where_every_exit_does():
-    try_model(with_exits(user_models.inception_like(), IMAGE), IMAGE, random_task(IMAGE))
+    model, shapes = with_exits(user_models.inception_like(), IMAGE), []
+    model.register_forward_hook(lambda _, __, outputs: shapes.extend(tuple(output.shape[1:]) for output in outputs))
+    try_model(model, IMAGE, random_task(IMAGE))
+    assert len(shapes) > 1
+    assert set(shapes) == {(10,)}
 
 
 def test_an_exit_of_other_classes_is_refused():
