@@ -94,6 +94,13 @@ def test_the_precision_of_a_float_file_is_that_of_its_weights(identity, dtype, p
     assert precision_of(identity(dtype)) == precision
 
 
+@pytest.mark.parametrize("reader", ["DequantizeLinear", "Cast"])
+def test_int4_weights_count_as_int8_and_packed_indices_do_not(reader: str) -> None:
+    codes = onnx.TensorProto(name="w", data_type=onnx.TensorProto.INT4, dims=[4], raw_data=bytes(2))
+    graph = onnx.GraphProto(node=[onnx.NodeProto(op_type=reader, input=["w", "s"])], initializer=[codes])
+    assert precision_of(onnx.ModelProto(graph=graph)) == ("int8" if reader == "DequantizeLinear" else "float32")
+
+
 def test_a_file_with_int8_weights_is_int8(quantized_graph) -> None:
     assert precision_of(quantized_graph("MatMul", LARGE)) == "int8"
 

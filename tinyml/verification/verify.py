@@ -1,6 +1,7 @@
 """Verify one ONNX file: its structure, its answers against the trained model's, and its int8 arithmetic."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -18,6 +19,8 @@ from tinyml.verification.exits import SAME_EXIT, same_exit_check, stages_check
 from tinyml.verification.layer_by_layer import layer_by_layer
 from tinyml.verification.portability import is_quantized, portability_check
 from tinyml.verification.trials import THREE_RUNS, three_runs
+
+_FOUR_BITS: Final = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})
 
 
 def verify_file(
@@ -97,11 +100,23 @@ def _stage_models(folder: Path) -> list[onnx.ModelProto]:
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """Return what the file's numbers are held to: int8 where any layer has int8 weights, else float16 where any has."""
-    if is_quantized(model.graph):
+    """Return what the file's numbers are held to: int8 where any layer has int8 weights, else float16 where any has.
+
+    INT4 weights count as int8: onnxruntime's kernel for them (MatMulNBits) rounds the activations to 8 bits.
+    """
+    if is_quantized(model.graph) or _has_int4_weights(model.graph):
         return "int8"
     kinds = {item.data_type for graph in graphs(model.graph) for item in graph.initializer}
     return "float16" if onnx.TensorProto.FLOAT16 in kinds else "float32"
+
+
+def _has_int4_weights(graph: onnx.GraphProto) -> bool:
+    """Return whether a DequantizeLinear reads 4-bit codes; indices of a codebook, packed in 4 bits, do not count."""
+    for inner in graphs(graph):
+        codes = {item.name for item in inner.initializer if item.data_type in _FOUR_BITS}
+        if any(node.op_type == "DequantizeLinear" and node.input[0] in codes for node in inner.node):
+            return True
+    return False
 
 
 def random_inputs(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.float32]:

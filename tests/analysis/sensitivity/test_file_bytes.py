@@ -19,7 +19,7 @@ from tinyml.analysis.sensitivity.units import Patterns, Unit
 from tinyml.architecture import ClusterWeights, CodebookShape
 from tinyml.errors import DataError, RecipeError, TargetError
 from tinyml.export import to_onnx
-from tinyml.passes import Compressed
+from tinyml.passes import Compressed, Context
 
 SHAPE = (3, 32, 32)
 LEVELS = (8.0, 5.0, 4.0, 3.0, 2.0)
@@ -46,9 +46,8 @@ def network(factory: Callable[[], nn.Module]) -> Compressed:
     return uncompressed(trained(factory()), SHAPE, factory=f"user_models:{factory.__name__}")
 
 
-def file_size(pass_name: str, levels: dict[str, float], model: Compressed) -> int:
+def file_size(pass_name: str, levels: dict[str, float], model: Compressed, context: Context) -> int:
     step = quantization(pass_name, 8, {name: int(level) for name, level in levels.items()}, Patterns())
-    context = random_context(SHAPE)
     exported = to_onnx(step.apply(model, context).module, input_shape=SHAPE, target=context.target)
     return len(exported.SerializeToString(deterministic=True))
 
@@ -57,12 +56,22 @@ def file_size(pass_name: str, levels: dict[str, float], model: Compressed) -> in
 @pytest.mark.parametrize("pass_name", ["linear_quantization", "kmeans_quantization"])
 @pytest.mark.parametrize("factory", [user_models.mixed, user_models.mobilenetv3_like])
 def test_the_file_has_the_predicted_bytes(pass_name: str, factory: Callable[[], nn.Module]) -> None:
-    model, context = network(factory), random_context(SHAPE)
+    check_predicted_bytes(pass_name, network(factory), random_context(SHAPE))
+
+
+def test_weights_that_a_target_stores_as_int4_have_the_predicted_bytes() -> None:
+    context = random_context(SHAPE)
+    target = replace(context.target, weight_storage="int4")
+    check_predicted_bytes("linear_quantization", network(user_models.mixed), replace(context, target=target))
+
+
+def check_predicted_bytes(pass_name: str, model: Compressed, context: Context) -> None:
     units = CHANGES[pass_name].units(model.copy().module, SHAPE, Patterns()).units
     scan = with_file_bytes(unmeasured(pass_name, units), units, Patterns(), model, context)
     whole = choose_bits(scan, ByteBudget(most_bytes=10**8)).uniform
     choice = choose_bits(scan, ByteBudget(most_bytes=(whole[2].size_bytes + whole[8].size_bytes) // 2))
-    found, slack = file_size(pass_name, choice.levels, model), 16 * len(units)  # short names have a digit more or less
+    found = file_size(pass_name, choice.levels, model, context)
+    slack = 16 * len(units)  # short names have a digit more or less
     assert found == pytest.approx(choice.predicted.size_bytes, abs=slack)
 
 

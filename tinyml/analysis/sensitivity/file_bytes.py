@@ -6,6 +6,7 @@ The network is quantized and exported once, with all layers at the fewest bits; 
 to the chooser of `tinyml.export.storage`. Scales, biases, activations and the graph have the same bytes at any level.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
@@ -28,6 +29,7 @@ from tinyml.passes import Compressed, Context
 from tinyml.passes.base import Pass
 from tinyml.passes.linear_quantization import Calibration, LinearQuantization
 
+INT4_BITS: Final = 4
 QUICK: Final = Calibration(method="minmax", images=64)
 
 
@@ -57,7 +59,7 @@ def with_file_bytes(
     levels = sensitivity.curves[0].levels
     exported = _exported(_coarsest(sensitivity.pass_name, levels, patterns), model, context)
     by_name = {unit.name: unit for unit in units}
-    ledger = _Ledger(exported)
+    ledger = _Ledger(exported, int4=context.target.weight_storage == "int4")
     found = [ledger.entries([by_name[curve.name] for curve in sensitivity.curves], level) for level in levels]
     curves = tuple(
         replace(
@@ -87,7 +89,8 @@ class _Ledger:
         constants: bytes of the constants seen so far, in the order of their numbers.
     """
 
-    def __init__(self, exported: onnx.ModelProto) -> None:
+    def __init__(self, exported: onnx.ModelProto, *, int4: bool) -> None:
+        self._int4 = int4
         self.constants: list[int] = []
         self._numbers: dict[tuple[tuple[int, ...], int, bytes], int] = {}  # by shape, type and content
         self._exported = exported
@@ -95,9 +98,11 @@ class _Ledger:
     def entries(self, units: Sequence[Unit], level: float) -> list[_Entry]:
         """Return what each unit's weight takes at a level, all other weights being at the same level."""
         shared = Shared(Names(self._exported), storage_opset(self._exported))
-        return [self._entry(_tensor(unit, level), shared) for unit in units]
+        return [self._entry(_tensor(unit, level), shared, level) for unit in units]
 
-    def _entry(self, tensor: TensorProto, shared: Shared) -> _Entry:
+    def _entry(self, tensor: TensorProto, shared: Shared, level: float) -> _Entry:
+        if self._int4 and tensor.data_type == TensorProto.INT8 and level <= INT4_BITS:
+            return _Entry(size_bytes=stored_bytes(tensor) - math.prod(tensor.dims) // 2, constants=())
         decoder = smallest_decoder(tensor, shared, half=False)
         if decoder is None:
             return _Entry(size_bytes=stored_bytes(tensor), constants=())
