@@ -56,6 +56,10 @@ def test_a_run_is_checked_on_test_data_and_without_on_what_it_kept(int8_run: Pat
     assert alone.passed
 
 
+def test_so_many_images_are_compared_as_are_asked_for(int8_run: Path, digits: Task) -> None:
+    assert value(verify_subject(int8_run, task=digits, images=50), "same answer as the torch model").endswith("of 50")
+
+
 def test_a_file_that_disagrees_with_its_model_fails_even_when_it_was_sealed_so(run: Path, digits: Task) -> None:
     negate_last_layer(run)
     seal_again(run)

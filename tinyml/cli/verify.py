@@ -12,13 +12,16 @@ from tinyml.cli import options
 @options.data()
 @click.option("--target", metavar="TARGET", help="Demand what it needs.  [default: the run's; none for a file]")
 @options.threads(text="Of onnxruntime, to run the file with; torch takes OMP_NUM_THREADS.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test inputs to compare on, at most."
+)
 @options.as_json
-def command(subject: Path, data: str | None, target: str | None, threads: int, as_json: bool) -> None:
+def command(subject: Path, data: str | None, target: str | None, threads: int, images: int, as_json: bool) -> None:
     """Check hashes, structure, agreement with the trained model, and the portability of int8 arithmetic.
 
-    A run directory brings its trained model; with --data it is compared on up to 1,000 test inputs, without on those
-    kept in reference.npz. The accuracy that was sealed in it is held against the recipe's budget. Of a lone ONNX file
-    only its structure and its int8 arithmetic can be checked.
+    A run directory brings its trained model; with --data it is compared on test inputs, spread evenly over the split,
+    without on those kept in reference.npz. The accuracy that was sealed in it is held against the recipe's budget. Of
+    a lone ONNX file only its structure and its int8 arithmetic can be checked.
     """
     from tinyml.cli.console import print_json, results
     from tinyml.data import load_task
@@ -32,6 +35,7 @@ def command(subject: Path, data: str | None, target: str | None, threads: int, a
         task=load_task(data) if data is not None else None,
         target=load_target(target) if target is not None else None,
         threads=threads,
+        images=images,
     )
     if as_json:
         print_json(verification.to_json())

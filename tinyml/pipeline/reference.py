@@ -17,6 +17,7 @@ from tinyml.verification.exits import ExitAnswers
 from tinyml.verification.verify import random_inputs
 
 VERIFY_INPUTS = 1000
+RANDOM_INPUTS = 100
 REPLAY_INPUTS = 16
 BATCH = 50
 
@@ -28,26 +29,28 @@ def reference_of(
     pixels: bool,
     input_shape: tuple[int, ...],
     seed: int = 0,
-    most: int = VERIFY_INPUTS,
+    images: int = VERIFY_INPUTS,
+    most: int | None = None,
     policy: ExitPolicy | None = None,
 ) -> Reference:
     """Return test inputs as the file takes them, with the trained model's outputs.
 
     Args:
         module: the trained model.
-        task: gives up to 1,000 inputs; without it 100 random ones are drawn.
+        task: gives the inputs; without it 100 random ones are drawn.
         pixels: whether the file takes uint8 pixels and normalises them itself.
         input_shape: of one random input without the batch.
         seed: of the random inputs.
-        most: only the first so many of them.
+        images: so many test inputs at most, spread evenly over the split.
+        most: only the first so many of these, or of the random ones; None for all.
         policy: of a network with exits, when examples leave it.
     """
     if task is None:
-        inputs: NDArray[Any] = random_inputs(input_shape, min(most, VERIFY_INPUTS // 10), seed)
+        inputs: NDArray[Any] = random_inputs(input_shape, RANDOM_INPUTS, seed)[:most]
         outputs, exits = _answered(module, inputs, policy)
         return Reference(inputs=inputs, outputs=outputs, real=False, classification=False, exits=exits)
     _, split = evaluation_split(task)
-    raw = np.ascontiguousarray(split.x[evaluation_rows(split)[:most]])
+    raw = np.ascontiguousarray(split.x[evaluation_rows(split, images)[:most]])
     normalised = task.inputs(raw)
     outputs, exits = _answered(module, normalised, policy)
     return Reference(
@@ -59,9 +62,9 @@ def reference_of(
     )
 
 
-def evaluation_rows(split: Split) -> NDArray[np.intp]:
-    """Return the rows of up to 1,000 examples, spread evenly over the split."""
-    return np.linspace(0, len(split) - 1, min(VERIFY_INPUTS, len(split))).round().astype(np.intp)
+def evaluation_rows(split: Split, images: int = VERIFY_INPUTS) -> NDArray[np.intp]:
+    """Return the rows of up to so many examples, spread evenly over the split."""
+    return np.linspace(0, len(split) - 1, min(images, len(split))).round().astype(np.intp)
 
 
 def answers(module: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from tinyml.measure.network import find_onnx
 from tinyml.pipeline.exit_files import goal_checks, policy_of, stages_of
 from tinyml.pipeline.gates import score_checks
 from tinyml.pipeline.outcome import MODEL, read_outcome
-from tinyml.pipeline.reference import reference_of
+from tinyml.pipeline.reference import VERIFY_INPUTS, reference_of
 from tinyml.pipeline.task_fit import check_task_shape, try_model
 from tinyml.recipe import load_gates
 from tinyml.runtime.session import open_session
@@ -32,15 +32,21 @@ logger = logging.getLogger(__name__)
 
 
 def verify_subject(
-    subject: Path, *, task: Task | None = None, target: Target | None = None, threads: int = 1
+    subject: Path,
+    *,
+    task: Task | None = None,
+    target: Target | None = None,
+    threads: int = 1,
+    images: int = VERIFY_INPUTS,
 ) -> Verification:
     """Return the checks of a run directory or an ONNX file.
 
     Args:
         subject: the directory or file.
-        task: gives up to 1,000 test inputs; without it a run is checked on the inputs in reference.npz.
+        task: gives test inputs; without it a run is checked on the inputs in reference.npz.
         target: demands what this target needs; None for the run's own.
         threads: of every session.
+        images: so many test inputs at most.
 
     Raises:
         CheckpointError: the subject is missing or unreadable.
@@ -65,15 +71,15 @@ def verify_subject(
     if problems:
         return Verification(checks=(hashes,))
     find_onnx(subject)  # what another verb sealed, such as a scan, holds none
-    return Verification(checks=(hashes, *_checks_of_run(subject, task, target, threads)))
+    return Verification(checks=(hashes, *_checks_of_run(subject, task, target, threads, images)))
 
 
-def _checks_of_run(run: Path, task: Task | None, target: Target | None, threads: int) -> tuple[Check, ...]:
+def _checks_of_run(run: Path, task: Task | None, target: Target | None, threads: int, images: int) -> tuple[Check, ...]:
     """Return the checks of the file in a sound run, and of the score that was sealed with it."""
     fields = read_manifest(run).fields
     made_for = target or parse_target(str(fields["target"]), f"{run / MANIFEST_NAME}, target")
     gates = load_gates(run / "recipe.yaml")
-    reference = _from_task(run, task) if task is not None else _stored(run, fields)
+    reference = _from_task(run, task, images) if task is not None else _stored(run, fields)
     agreement, same_runs, same_exits = gates.agreement, THREE_RUNS, SAME_EXIT
     precision = precision_of(read_model(run / MODEL))
     if task is None and precision != "float32":  # a float32 file answers as its model does: nothing to allow for
@@ -114,10 +120,11 @@ def _few(share: float, inputs: int) -> float:
     return math.floor(share * inputs) / inputs
 
 
-def _from_task(run: Path, task: Task) -> Reference:
+def _from_task(run: Path, task: Task, images: int) -> Reference:
     """Return test inputs with the answers of the run's own trained model, rebuilt."""
     module, architecture = load_compressed(run)
     check_task_shape(run, architecture.input_shape, task)
     try_model(module, architecture.input_shape, task)
     pixels = open_session(run / MODEL).input_dtype == np.uint8
-    return reference_of(module, task, pixels=pixels, input_shape=architecture.input_shape, policy=policy_of(run))
+    shape, policy = architecture.input_shape, policy_of(run)
+    return reference_of(module, task, pixels=pixels, input_shape=shape, images=images, policy=policy)
