@@ -76,7 +76,7 @@ def test_depths_are_read_from_a_sealed_folder(tmp_path: Path) -> None:
     ],
 )
 def test_depths_of_other_data_are_refused(tmp_path: Path, split: str, labels: np.ndarray, message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=f"{message}.*: run `tinyml difficulty` on this data"):
         read_depths(folder(tmp_path / "difficulty"), split, labels)
 
 

@@ -103,11 +103,8 @@ def test_a_finished_run_is_shown_again_without_work(
         pytest.param(["-k", "1097"], "at most 1,096 are allowed", id="more neighbours than there are"),
         pytest.param(["--layers", "conv9"], "Did you mean 'conv", id="no such layer"),
         pytest.param(["--memory-mb", "1"], "give --memory-mb 2, or --images", id="features beyond memory"),
-        pytest.param(["--images", "1098"], "has 1,097", id="more images than there are"),
         pytest.param(["--c-score-epochs", "5"], "is for --c-score N", id="epochs of nothing"),
         pytest.param(["--metric", "manhattan"], "--metric", id="no such metric"),
-        pytest.param(["--data", "digit"], "Did you mean 'digits'", id="misspelt data"),
-        pytest.param(["--device", "cuda:99"], "no device 'cuda:99'", id="a device that is not there"),
     ],
 )
 def test_a_request_that_cannot_work_is_refused_in_one_line(

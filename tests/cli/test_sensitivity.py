@@ -99,9 +99,6 @@ def test_a_finished_scan_is_shown_again_without_work(
         pytest.param(["--sparsity", "0.95"], "more than every layer at the highest level", id="too much"),
         pytest.param(["--sparsity", "1"], "--sparsity", id="everything"),
         pytest.param(["--include", "conv9"], "Did you mean 'conv", id="no such layer"),
-        pytest.param(["--images", "301"], "has 300", id="more images than there are"),
-        pytest.param(["--data", "digit"], "Did you mean 'digits'", id="misspelt data"),
-        pytest.param(["--device", "cuda:99"], "no device 'cuda:99'", id="a device that is not there"),
         pytest.param(
             ["--pass", "linear_quantization", "--levels", "4", "--sparsity", "0.5"], "leave it out", id="no sparsity"
         ),

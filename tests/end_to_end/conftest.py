@@ -1,10 +1,12 @@
 """Checkpoints and data of a user, for the commands to work on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tinyml.cli import main
 
 TESTS = Path(__file__).parents[1]
 
@@ -42,6 +44,22 @@ def patches_card(once: Callable[..., Path]) -> Path:
         (folder / "card.yaml").write_text(CARD, encoding="utf-8")
 
     return once("patches", write) / "card.yaml"
+
+
+@pytest.fixture(scope="session")
+def digits_run(once: Callable[..., Path], digits_checkpoint: Path) -> Callable[..., Path]:
+    """Return a function that sends lenet-digits through passes, once, and gives the run directory; to be read only."""
+
+    def run(name: str, passes: Sequence[str], *, target: str = "x86-avx2") -> Path:
+        def compress(path: Path) -> None:
+            recipe = path.with_suffix(".yaml")
+            recipe.write_text("\n  - ".join([f"version: 1\nname: {name}\npasses:", *passes]) + "\n")
+            options = ("--model", "lenet-digits", "--data", "digits", "--target", target, "-q")
+            assert main(["compress", str(digits_checkpoint), *options, "--recipe", str(recipe), "-o", str(path)]) == 0
+
+        return once(name, compress)
+
+    return run
 
 
 @pytest.fixture

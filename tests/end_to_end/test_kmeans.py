@@ -16,7 +16,6 @@ import tinyml as package
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.architecture import Architecture
 from tinyml.checkpoint import load_into, read_state
-from tinyml.cli import main
 from tinyml.data import Task
 from tinyml.layers.attachment import attachment_faults
 from tinyml.layers.codebook import codebooks
@@ -137,27 +136,17 @@ def test_a_training_that_was_interrupted_ends_with_the_same_codebooks(
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in whole.state_dict().items())
 
 
-RECIPE = """\
-version: 1
-name: sparse-kmeans
-passes:
-  - weight_pruning: {sparsity: 0.5}
-  - kmeans_quantization: {bits: 3, layers: {conv1: {bits: 5}}}
-  - fine_tuning: {epochs: 2, learning_rate: 0.02}
-"""
+PASSES = (
+    "weight_pruning: {sparsity: 0.5}",
+    "kmeans_quantization: {bits: 3, layers: {conv1: {bits: 5}}}",
+    "fine_tuning: {epochs: 2, learning_rate: 0.02}",
+)
 
 
 @pytest.fixture(scope="module")
-def clustered_run(once: Callable[[str, Callable[[Path], object]], Path], digits_checkpoint: Path) -> Path:
+def clustered_run(digits_run: Callable[..., Path]) -> Path:
     """The run directory of that network, half of it pruned, clustered and fine-tuned."""
-
-    def make(path: Path) -> None:
-        recipe = path.with_suffix(".yaml")
-        recipe.write_text(RECIPE)
-        options = ("--model", "lenet-digits", "--data", "digits", "--target", "cpu", "-q")
-        assert main(["compress", str(digits_checkpoint), *options, "--recipe", str(recipe), "-o", str(path)]) == 0
-
-    return once("sparse-kmeans", make)
+    return digits_run("sparse-kmeans", PASSES, target="cpu")
 
 
 def test_the_file_that_ships_has_the_values_of_the_codebooks(clustered_run: Path):

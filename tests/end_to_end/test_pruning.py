@@ -15,7 +15,6 @@ import tinyml as package
 from tinyml.analysis.onnx_weights import weights_of
 from tinyml.architecture import Architecture
 from tinyml.checkpoint import load_into, read_state
-from tinyml.cli import main
 from tinyml.data import Task
 from tinyml.layers.attachment import attachment_faults
 from tinyml.layers.mask import masks
@@ -125,27 +124,17 @@ def test_the_callers_network_stays_dense(dense: Compressed, digits: Task):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
-RECIPE = """\
-version: 1
-name: sparse70-int8
-passes:
-  - weight_pruning: {sparsity: 0.7}
-  - fine_tuning: {epochs: 2, learning_rate: 0.02}
-  - linear_quantization: {calibration: {images: 128}}
-"""
+PASSES = (
+    "weight_pruning: {sparsity: 0.7}",
+    "fine_tuning: {epochs: 2, learning_rate: 0.02}",
+    "linear_quantization: {calibration: {images: 128}}",
+)
 
 
 @pytest.fixture(scope="module")
-def sparse_run(once: Callable[[str, Callable[[Path], object]], Path], digits_checkpoint: Path) -> Path:
+def sparse_run(digits_run: Callable[..., Path]) -> Path:
     """The run directory of that network, 70 % sparse, fine-tuned and in int8."""
-
-    def make(path: Path) -> None:
-        recipe = path.with_suffix(".yaml")
-        recipe.write_text(RECIPE)
-        options = ("--model", "lenet-digits", "--data", "digits", "--target", "x86-avx2", "-q")
-        assert main(["compress", str(digits_checkpoint), *options, "--recipe", str(recipe), "-o", str(path)]) == 0
-
-    return once("sparse70-int8", make)
+    return digits_run("sparse70-int8", PASSES)
 
 
 def test_the_file_that_ships_is_sparse_and_int8(sparse_run: Path):

@@ -11,7 +11,6 @@ import torch
 
 import tinyml as package
 from tinyml.analysis.onnx_weights import weights_of
-from tinyml.cli import main
 from tinyml.layers.attachment import attachment_faults
 from tinyml.layers.mask import masks
 from tinyml.runtime.session import logits, open_session
@@ -33,19 +32,9 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module")
-def run_of(once: Callable[..., Path], digits_checkpoint: Path) -> Callable[[str], Path]:
-    """Return the run directory of the recipe of that name, made when it is first asked for."""
-
-    def make(name: str) -> Path:
-        def compress(path: Path) -> None:
-            recipe = path.with_suffix(".yaml")
-            recipe.write_text("\n  - ".join([f"version: 1\nname: {name}\npasses:", *RECIPES[name]]) + "\n")
-            options = ("--model", "lenet-digits", "--data", "digits", "--target", "x86-avx2", "-q")
-            assert main(["compress", str(digits_checkpoint), *options, "--recipe", str(recipe), "-o", str(path)]) == 0
-
-        return once(name, compress)
-
-    return make
+def run_of(digits_run: Callable[..., Path]) -> Callable[[str], Path]:
+    """Return a function that gives the run directory of the recipe of that name."""
+    return lambda name: digits_run(name, RECIPES[name])
 
 
 def accuracies(run: Path) -> tuple[float, float]:

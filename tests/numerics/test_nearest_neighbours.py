@@ -36,12 +36,12 @@ def test_the_neighbours_are_those_of_scikit_learn_however_the_work_is_cut(metric
     np.testing.assert_array_equal(found, brute_force(queries, references, 30, metric))
 
 
-@given(st.integers(1, 30), st.integers(0, 2**31))
-def test_equal_distances_go_by_the_index_even_among_hundreds(k: int, seed: int) -> None:
+@given(st.integers(1, 30), st.integers(0, 2**31), st.sampled_from([1, 2**27]))
+def test_equal_distances_go_by_the_index_even_among_hundreds(k: int, seed: int, chunk_bytes: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     references = torch.randint(0, 3, (200, 2), generator=generator).float()  # nine places: all neighbours are tied
     queries = torch.randint(0, 3, (5, 2), generator=generator).float()
-    found = nearest_neighbours(queries, references, k, metric="euclidean")
+    found = nearest_neighbours(queries, references, k, metric="euclidean", chunk_bytes=chunk_bytes)
     np.testing.assert_array_equal(found, brute_force(queries, references, k, "euclidean"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tinyml.pipeline.describe import _curves, _events, _history
+from tinyml.pipeline.describe import _calibration, _curves, _events, _history
 
 AT = "2026-01-01T00:00:00+00:00"
 
@@ -50,6 +50,13 @@ def test_a_run_without_training_has_no_curves(job) -> None:
 def test_what_was_empty_is_not_told() -> None:
     told = _history([{"at": AT, "event": "export", "failed": [], "size_bytes": 7}])
     assert [(each.event, each.details) for each in told] == [("export", "size_bytes: 7")]
+
+
+def test_images_to_calibrate_on_are_drawn_or_named_by_a_file(job) -> None:
+    drawn, named = job(), job("int8", "passes.0.calibration.indices=hard.json")
+    assert list(_calibration(drawn)) == ["method", "images", "images from", "seed"]
+    assert list(_calibration(named)) == ["method", "indices", "images from"]
+    assert _calibration(named)["indices"] == "hard.json"
 
 
 def test_no_history_is_no_events(tmp_path: Path) -> None:

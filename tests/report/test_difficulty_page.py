@@ -81,6 +81,11 @@ def test_names_are_escaped(hostile: str) -> None:
     assert hostile not in render_difficulty(summary, pictures=pictures, no_pictures=hostile, command=hostile)
 
 
+def test_a_network_that_is_one_layer_has_a_name_where_it_is_not_probed() -> None:
+    page = render_difficulty(replace(SUMMARY, left_alone=(LeftAlone(module="", reason="why"),)))
+    assert "<code>the network</code>" in page
+
+
 def test_the_easiest_are_shallow_with_large_margins_and_the_hardest_the_reverse() -> None:
     cat, dog = galleries(EXAMPLES, IMAGES, CLASSES)
     assert (cat.name, dog.name) == ("cat", "dog")

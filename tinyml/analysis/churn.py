@@ -19,6 +19,7 @@ from tinyml.manifest import verify_manifest
 from tinyml.measure.statistics import wilson_interval
 
 DEPTHS_NAME: Final = "depths.npz"
+_AGAIN: Final = "run `tinyml difficulty` on this data"
 
 
 @final
@@ -136,9 +137,11 @@ def read_depths(folder: Path, split: str, labels: NDArray[Any]) -> Depths:
         indices=arrays["indices"], depth=arrays["depth"], labels=arrays["label"], predictions=arrays["prediction"]
     )
     if depths.indices.size == 0 or depths.indices.max() >= len(labels):
-        raise DataError(f"'{path}' is about {depths.indices.size:,} other examples than the {len(labels):,} of --data")
+        raise DataError(
+            f"'{path}' is about {depths.indices.size:,} other examples than the {len(labels):,} of --data: {_AGAIN}"
+        )
     if not np.array_equal(depths.labels, labels[depths.indices]):
-        raise DataError(f"'{path}' has other labels for the {split} split than --data: it is about other data")
+        raise DataError(f"'{path}' has other labels for the {split} split than --data: {_AGAIN}")
     return depths
 
 
@@ -149,7 +152,9 @@ def _arrays(path: Path, split: str) -> Mapping[str, NDArray[np.int64]]:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in wanted if f"{split}_{name}" not in file.files]
             if missing:
-                raise DataError(f"'{path}' has no '{split}_{missing[0]}'; it holds {', '.join(sorted(file.files))}")
+                raise DataError(
+                    f"'{path}' has no '{split}_{missing[0]}'; it holds {', '.join(sorted(file.files))}: {_AGAIN}"
+                )
             return {name: file[f"{split}_{name}"].astype(np.int64) for name in wanted}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"'{path}' is damaged: {error}") from error

@@ -20,7 +20,7 @@ tinyml compress random --model vgg-cifar --recipe baseline -o runs/vgg"""
 
 
 @options.verb(EXAMPLE)
-@click.argument("checkpoint", metavar="CKPT")
+@options.checkpoint
 @options.model(required=False)
 @options.model_args
 @options.data()

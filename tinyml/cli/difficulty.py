@@ -1,12 +1,12 @@
 """`tinyml difficulty`: which examples are hard, and how deep the network is when it knows."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from tinyml.cli import options
+from tinyml.cli.analysis_job import analysis_job, load_and_tell
 from tinyml.yaml_syntax import JSON
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @options.verb("tinyml difficulty net.th --model resnet20-cifar --data card.yaml -o runs/difficulty")
-@click.argument("checkpoint", metavar="CKPT")
+@options.checkpoint
 @options.model(required=False)
 @options.model_args
 @options.data(required=True)
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     help="Features are the means of so many regions along each side of an image.",
 )
 @click.option("--layers", multiple=True, metavar="GLOB", default=("*",), show_default=True, help="Layers to probe.")
-@click.option("--images", type=click.IntRange(min=2), help="Examples of train, drawn by the seed.  [default: all]")
+@options.images("Examples of train", least=2)
 @click.option(
     "--memory-mb", type=click.IntRange(min=1), default=1024, show_default=True, help="MiB that features take."
 )
-@click.option("--batch-size", type=click.IntRange(1, 100000), default=500, show_default=True, help="Images at a time.")
+@options.batch_size
 @click.option(
     "--calibration",
     type=click.IntRange(min=1),
@@ -92,6 +92,7 @@ def command(
     import torch
 
     from tinyml.analysis.difficulty.probes import ProbeSettings
+    from tinyml.data import load_task
     from tinyml.training import find_device
 
     settings = ProbeSettings(
@@ -105,7 +106,9 @@ def command(
     )
     scores = _scores(c_score, c_score_epochs, seed=seed, device=settings.device)
     torch.set_num_threads(threads)
-    job = _job(checkpoint, model, model_args, data, seed=seed, threads=threads, device=device)
+    job = analysis_job(
+        "difficulty", checkpoint, model, model_args, load_task(data), seed=seed, threads=threads, device=device
+    )
     request = _request(job, settings, images, scores)
     _run(job, request, calibration, output, overwrite=overwrite, resume=resume, as_json=as_json)
 
@@ -122,48 +125,13 @@ def _scores(runs: int | None, epochs: int | None, *, seed: int, device: str) -> 
     return None
 
 
-def _job(
-    checkpoint: str,
-    model: str | None,
-    model_args: dict[str, JSON],
-    data: str,
-    *,
-    seed: int,
-    threads: int,
-    device: str,
-) -> "Job":
-    """Return the job that loads the network and knows what its result depends on; its recipe is empty."""
-    from tinyml.data import load_task
-    from tinyml.pipeline import Job
-    from tinyml.recipe import Recipe
-    from tinyml.target import load_target
-
-    return Job(
-        checkpoint=None if checkpoint == "random" else Path(checkpoint),
-        model=model or "",
-        model_args=model_args,
-        recipe=Recipe(name="difficulty", seed=seed),
-        target=load_target("cpu"),
-        task=load_task(data),
-        threads=threads,
-        device=device,
-        command=shlex.join(["tinyml", *(click.get_current_context().obj or ())]),
-    )
-
-
 def _request(job: "Job", settings: "ProbeSettings", images: int | None, scores: "CScoreSettings | None") -> "Request":
     """Return what to look at, with the network loaded."""
     from tinyml.analysis.difficulty.measure import Request
-    from tinyml.cli.console import messages
-    from tinyml.pipeline import load_root
 
-    assert job.task is not None  # _job loaded it
-    root = load_root(job)
-    for note in root.notes:
-        messages().print(f"note: {note}", markup=False)
-    return Request(
-        model=root.compressed, task=job.task, settings=settings, images=images, seed=job.seed, c_score=scores
-    )
+    assert job.task is not None  # the verb needs --data
+    model = load_and_tell(job).compressed
+    return Request(model=model, task=job.task, settings=settings, images=images, seed=job.seed, c_score=scores)
 
 
 def _run(

@@ -108,6 +108,12 @@ def shown_name(action: str, name: str | None, allowed: Iterable[str]) -> str | N
     return name
 
 
+def images(which: str, *, least: int = 1) -> Decorator:
+    """--images: `images: int | None`: take so many of them, `least` or more; None for all."""
+    text = f"{which}, drawn by the seed.  [default: all]"
+    return click.option("--images", type=click.IntRange(min=least), help=text)
+
+
 def output(what: str, *, required: bool = True) -> Decorator:
     """-o/--output: `output: Path` (None where not required and not given)."""
     path = click.Path(path_type=Path)
@@ -194,6 +200,10 @@ _no_colour = click.option(
     "--no-color", is_flag=True, expose_value=False, callback=_set_colour, help="No colour (as with NO_COLOR set)."
 )
 
+checkpoint = click.argument("checkpoint", metavar="CKPT")
+batch_size = click.option(
+    "--batch-size", type=click.IntRange(1, 100000), default=500, show_default=True, help="Images at a time."
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 resume = click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
 dry_run = click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, write nothing.")

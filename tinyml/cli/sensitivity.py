@@ -1,6 +1,5 @@
 """`tinyml sensitivity`: which layers bear how much."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tinyml.cli import options
+from tinyml.cli.analysis_job import analysis_job, load_and_tell
 from tinyml.yaml_syntax import JSON
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tinyml.analysis.sensitivity.curves import Sensitivity
     from tinyml.analysis.sensitivity.measure import Request
     from tinyml.analysis.sensitivity.scan import Scanner, ScanSettings
+    from tinyml.data import Task
     from tinyml.pipeline import Job, Root
     from tinyml.run_directory import RunDirectory
 
@@ -51,7 +52,7 @@ class Wish:
     "tinyml sensitivity net.th --model resnet20-cifar --data card.yaml --pass weight_pruning --sparsity 0.7 "
     "-o runs/sensitivity"
 )
-@click.argument("checkpoint", metavar="CKPT")
+@options.checkpoint
 @options.model(required=False)
 @options.model_args
 @options.data(required=True)
@@ -74,8 +75,8 @@ class Wish:
     help="Points that the bits of recipe.yaml may lose, by prediction: the smallest file.",
 )
 @options.target()
-@click.option("--images", type=click.IntRange(min=1), help="Validation images, drawn by the seed.  [default: all]")
-@click.option("--batch-size", type=click.IntRange(1, 100000), default=500, show_default=True, help="Images at a time.")
+@options.images("Validation images")
+@options.batch_size
 @options.output("the curves, the page and the recipe (a folder)")
 @options.seed()
 @options.threads(text="Threads of each process.")
@@ -137,41 +138,21 @@ def command(
         seed=seed,
         workers=workers,
     )
-    job = _job(checkpoint, model, model_args, data, wish, target=target, threads=threads, device=device)
+    task = _task(data, wish)
+    job = analysis_job(
+        "sensitivity", checkpoint, model, model_args, task, seed=seed, threads=threads, device=device, target=target
+    )
     _run(job, settings, wish, output, overwrite=overwrite, resume=resume, as_json=as_json)
 
 
-def _job(
-    checkpoint: str,
-    model: str | None,
-    model_args: dict[str, JSON],
-    data: str,
-    wish: Wish,
-    *,
-    target: str,
-    threads: int,
-    device: str,
-) -> "Job":
-    """Return the job that loads the network and knows what its result depends on; its recipe is empty."""
+def _task(data: str, wish: Wish) -> "Task":
+    """Return the data, with so many validation images as were asked for."""
     from tinyml.analysis.sensitivity.measure import validation_of, with_fewer_images
     from tinyml.data import load_task
-    from tinyml.pipeline import Job
-    from tinyml.recipe import Recipe
-    from tinyml.target import load_target
 
     task = load_task(data)
-    validation_of(task)
-    return Job(
-        checkpoint=None if checkpoint == "random" else Path(checkpoint),
-        model=model or "",
-        model_args=model_args,
-        recipe=Recipe(name="sensitivity", seed=wish.seed),
-        target=load_target(target),
-        task=task if wish.images is None else with_fewer_images(task, wish.images, wish.seed),
-        threads=threads,
-        device=device,
-        command=shlex.join(["tinyml", *(click.get_current_context().obj or ())]),
-    )
+    validation_of(task)  # refuses where there is none
+    return task if wish.images is None else with_fewer_images(task, wish.images, wish.seed)
 
 
 def _run(
@@ -179,15 +160,11 @@ def _run(
 ) -> None:
     """Scan, write the folder, and show what was found."""
     from tinyml.analysis.sensitivity.measure import Request
-    from tinyml.cli.console import messages
     from tinyml.cli.sensitivity_results import chosen, read_scan, show_scan, write_scan
-    from tinyml.pipeline import load_root
     from tinyml.run_directory import RunDirectory
 
-    assert job.task is not None  # _job looked
-    root = load_root(job)
-    for note in root.notes:
-        messages().print(f"note: {note}", markup=False)
+    assert job.task is not None  # the verb needs --data
+    root = load_and_tell(job)
     request = Request(
         model=root.compressed,
         task=job.task,

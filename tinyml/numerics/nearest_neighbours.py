@@ -110,8 +110,8 @@ class _Euclidean(_Index):
     def __init__(self, references: Tensor) -> None:
         self._centre = references.mean(dim=0)
         self.references, self.shifted = references, references - self._centre
-        self._squares = self.shifted.square().sum(dim=1)
-        self.reach = float(self._squares.max().sqrt())
+        lengths = vector_norm(self.shifted, dim=1)  # a sum of squares would take a third (R, D)
+        self._squares, self.reach = lengths.square(), float(lengths.max())
 
     def shift(self, points: Tensor) -> Tensor:
         return points - self._centre
@@ -169,6 +169,7 @@ def _nearest(index: _Index, queries: Tensor, own: Tensor | None, k: int, candida
     limits = index.as_scores(distances[:, k - 1], shifted) + error
     for row in (best[:, -1] <= limits).nonzero()[:, 0].tolist():
         all_near = (scores[row] <= limits[row]).nonzero()[:, 0]
-        distance = index.distances(queries[row : row + 1], index.references[all_near][None])[0]
+        query, parts = queries[row : row + 1], torch.split(all_near, rows * candidates)
+        distance = torch.cat([index.distances(query, index.references[some][None])[0] for some in parts])
         nearest[row] = all_near[distance.sort(stable=True).indices[:k]]
     return nearest

@@ -116,12 +116,15 @@ def _input(job: Job, shape: tuple[int, ...]) -> InputFacts:
 
 
 def _calibration(job: Job) -> dict[str, str]:
-    """Return the settings of the first pass that calibrates, by name; empty where none does."""
+    """Return the settings of the first pass that calibrates, by name, without those of no effect; empty without one."""
     for entry in job.recipe.passes:
         settings = getattr(entry.settings, "calibration", None)
         if settings is not None and job.task is not None:
-            said = {name: str(value) for name, value in vars(settings).items()}
-            return {**said, "images from": job.task.calibration_split.source, "seed": str(job.seed)}
+            said = {name: str(value) for name, value in vars(settings).items() if value is not None}
+            said["images from"] = job.task.calibration_split.source
+            if "indices" in said:  # all that the file names, and none is drawn
+                return {name: value for name, value in said.items() if name != "images"}
+            return {**said, "seed": str(job.seed)}
     return {}
 
 

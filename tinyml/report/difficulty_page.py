@@ -65,8 +65,9 @@ def method_text(summary: Summary) -> str:
     )
     return (
         f"Probes: the majority of the {summary.neighbours} nearest neighbours among train, {summary.metric} distance "
-        f"of {means}; a tie goes to the class of the nearest. An example's depth is the first probe from which on all "
-        f"give the network's own answer (Baldock et al. 2021), {len(summary.layers)} where even the last does not."
+        f"of features, which of images are {means}; a tie goes to the class of the nearest. An example's depth is the "
+        "first probe from which on all give the network's own answer (Baldock et al. 2021), "
+        f"{len(summary.layers)} where even the last does not."
     )
 
 

@@ -155,6 +155,11 @@ def test_only_the_layers_that_were_asked_for_are_probed(lenet: nn.Module) -> Non
     assert [layer.name for layer in layers] == ["(input)", "conv1", "conv2", "(output)"]
 
 
+def test_the_layer_at_the_output_exists(lenet: nn.Module) -> None:
+    places = Work(request(lenet, settings=ProbeSettings(layers=("linear2",)))).places
+    assert [place.name for place in places] == ["(input)", "(output)"]
+
+
 def test_a_network_that_cannot_be_traced_has_depths_and_no_exits() -> None:
     class Undecided(nn.Module):
         def __init__(self) -> None:
@@ -175,6 +180,21 @@ def test_a_network_with_exits_gets_no_more_of_them(lenet: nn.Module) -> None:
     assert (summary.exits, summary.notes) == ((), ("no exits are suggested: the network has some",))
 
 
+def test_a_network_with_exits_of_its_own_gets_no_more_of_them() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+            self.head = nn.Linear(32, 10)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.first(x.flatten(1))
+            return self.head(x), self.third(self.second(x.relu()).relu())
+
+    summary = measured(request(Two(), images=100)).summary
+    assert (summary.exits, summary.notes) == ((), ("no exits are suggested: the network has some",))
+
+
 def test_a_network_with_one_layer_has_no_place_for_an_exit() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     assert "no value carries the whole network" in measured(request(model, images=100)).summary.notes[0]
@@ -185,6 +205,7 @@ def test_a_network_with_one_layer_has_no_place_for_an_exit() -> None:
     [
         pytest.param({"settings": ProbeSettings(neighbours=1097)}, UsageError, "at most 1,096", id="k beyond train"),
         pytest.param({"images": 1098}, UsageError, "has 1,097", id="more images than there are"),
+        pytest.param({"images": 30}, UsageError, "30 examples of train .*: at most 29 are", id="k beyond the images"),
         pytest.param({"settings": ProbeSettings(layers=("conv3",))}, UsageError, "mean 'conv2'", id="no such layer"),
         pytest.param(
             {"settings": ProbeSettings(memory_bytes=2**20)},
@@ -201,9 +222,17 @@ def test_what_cannot_work_is_refused(
         Work(request(lenet, **changes))
 
 
-def test_the_memory_that_is_asked_for_is_enough(lenet: nn.Module) -> None:
-    Work(request(lenet, settings=ProbeSettings(memory_bytes=2 * 2**20)))
-    Work(request(lenet, images=674, settings=ProbeSettings(memory_bytes=2**20)))
+def test_the_memory_that_is_asked_for_is_enough_and_less_is_not(lenet: nn.Module) -> None:
+    mib = ProbeSettings(memory_bytes=2**20)
+    largest = 4 * 128 * (1797 + 1097)  # bytes: 32 channels of four regions, of all and once more of train
+    enough = [request(lenet, settings=ProbeSettings(memory_bytes=largest)), request(lenet, images=674, settings=mib)]
+    assert [len(Work(each).places) for each in enough] == [5, 5]
+    for less in (
+        request(lenet, settings=ProbeSettings(memory_bytes=largest - 1)),
+        request(lenet, images=675, settings=mib),
+    ):
+        with pytest.raises(UsageError, match="'conv2' for"):
+            Work(less)
 
 
 def test_data_without_depth_is_refused(lenet: nn.Module) -> None:

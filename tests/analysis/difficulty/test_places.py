@@ -12,6 +12,7 @@ from random_task import trained
 from torch import Tensor, nn
 
 from tinyml.analysis.difficulty.places import OUTPUT, GraphReader, HookReader, reader_of
+from tinyml.errors import TinymlError
 
 SHAPE = (3, 32, 32)
 FACTORIES = [
@@ -75,6 +76,36 @@ def test_a_network_that_cannot_be_traced_is_read_at_its_layers() -> None:
     assert [place.name for place in reader.places] == ["stem", "inner", OUTPUT]
     assert [(item.module, item.reason) for item in reader.left_alone] == [("idle", "the network does not call it")]
     torch.testing.assert_close(reader.read(x, ["stem"]).features["stem"], model.stem(x).mean(dim=(2, 3)))
+
+
+def test_a_layer_that_only_some_inputs_meet_has_no_features() -> None:
+    class Skipping(Residual):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if x.sum() <= 0 else self.classifier(self.stem(x).mean(dim=(2, 3)))
+
+    reader = reader_of(trained(Skipping()), SHAPE)  # tried with zeros
+    assert [place.name for place in reader.places] == ["stem", "inner", OUTPUT]
+    with pytest.raises(TinymlError, match="calls 'inner' for some inputs and not for others"):
+        reader.read(torch.ones(5, *SHAPE), ["stem", "inner"])
+    assert list(reader.read(torch.ones(5, *SHAPE), ["stem"]).features) == ["stem"]
+
+
+def test_layers_that_meet_share_a_place_that_knows_them_all() -> None:
+    class Projected(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shortcut = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.norm(self.stem(x)))
+            return self.classifier(F.relu(self.inner(x) + self.shortcut(x)).mean(dim=(2, 3)))
+
+    places = reader_of(trained(Projected()), SHAPE).places
+    assert [(place.name, place.layers) for place in places] == [
+        ("stem", ("stem",)),
+        ("shortcut", ("inner", "shortcut")),
+        (OUTPUT, ("classifier",)),
+    ]
 
 
 def test_regions_are_means_of_quarters() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinyml.numerics.prediction_depth import prediction_depths
 
-Classes = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 
 @final
@@ -28,18 +28,18 @@ class Examples:
     """
 
     source: str
-    indices: Classes
-    labels: Classes
-    predictions: Classes
+    indices: Integers
+    labels: Integers
+    predictions: Integers
     margins: NDArray[np.float32]
-    probes: Classes
+    probes: Integers
 
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.labels)
 
     @property
-    def depths(self) -> Classes:
+    def depths(self) -> Integers:
         """Prediction depth (N,), 0 to L."""
         return prediction_depths(torch.from_numpy(self.probes), torch.from_numpy(self.predictions)).numpy()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from tinyml.analysis.difficulty.places import OUTPUT, Place, Reader
+from tinyml.analysis.difficulty.places import OUTPUT, Place, Read, Reader
 from tinyml.analysis.difficulty.pooling import input_features
 from tinyml.data import Task
 from tinyml.errors import UsageError
@@ -40,29 +40,29 @@ class Collected:
 def all_places(reader: Reader, task: Task) -> tuple[Place, ...]:
     """Return the input, and the places of a network behind it."""
     example = task.splits[TRAIN].x[:1]
-    return (Place(name=INPUT, features=input_features(example).shape[1], order=-1), *reader.places)
+    return (Place(name=INPUT, layers=(), features=input_features(example).shape[1], order=-1), *reader.places)
 
 
 def groups_of(places: Sequence[Place], task: Task, memory_bytes: int) -> list[list[Place]]:
     """Return the places in groups, in their order, whose features fit into memory together.
 
-    Beside the features of all examples there is a copy of the train split's, of one place.
+    Beside the features of all examples in a group there is a copy of the train split's, of one place at a time.
 
     Raises:
         UsageError: Those of one place alone do not fit.
     """
     examples, train = sum(map(len, task.splits.values())), len(task.splits[TRAIN])
     groups: list[list[Place]] = []
-    free = 0
+    held = largest_copy = 0
     for place in places:
         own, copy = 4 * place.features * examples, 4 * place.features * train
         if own + copy > memory_bytes:
             raise UsageError(_too_large(place, examples, train, memory_bytes))
-        if not groups or own + copy > free:
+        if not groups or held + own + max(largest_copy, copy) > memory_bytes:
             groups.append([])
-            free = memory_bytes
+            held = largest_copy = 0
         groups[-1].append(place)
-        free -= own
+        held, largest_copy = held + own, max(largest_copy, copy)
     return groups
 
 
@@ -73,6 +73,7 @@ def collect(
 
     Raises:
         NonFiniteError: A value is not.
+        TinymlError: The network calls a layer for some inputs only.
     """
     names = [place.name for place in places if place.name != INPUT]
     total = sum(-(-len(split) // batch_size) for split in task.splits.values())
@@ -81,13 +82,12 @@ def collect(
         for split, rows in progress.track(_batches(task, batch_size), label="features", total=total):
             x = task.splits[split].x[rows]
             read = reader.read(torch.from_numpy(task.inputs(x)), names)
+            _check_finite(read, split)
             found[split].outputs[rows] = read.outputs.cpu()
             if len(names) < len(places):
                 read.features[INPUT] = input_features(x)
             for name, values in read.features.items():
                 found[split].features[name][rows] = values.cpu()
-    for split, collected in found.items():
-        _check_finite(collected, split)
     return found
 
 
@@ -103,8 +103,8 @@ def _batches(task: Task, batch_size: int) -> Iterator[tuple[str, slice]]:
             yield name, slice(start, start + batch_size)
 
 
-def _check_finite(collected: Collected, split: str) -> None:
-    for name, values in {**collected.features, OUTPUT: collected.outputs}.items():
+def _check_finite(read: Read, split: str) -> None:
+    for name, values in {**read.features, OUTPUT: read.outputs}.items():
         if not bool(torch.isfinite(values).all()):
             raise NonFiniteError(f"the network gives NaN or infinity at '{name}' for examples of {split}")
 
@@ -116,4 +116,4 @@ def _too_large(place: Place, examples: int, train: int, memory_bytes: int) -> st
         f"--memory-mb allows {memory_bytes // _MIB:,}: give --memory-mb {-(-needed // _MIB)}"
     )
     fitting = (memory_bytes // (4 * place.features) - (examples - train)) // 2
-    return f"{text}, or --images {fitting} to take so many of train" if fitting > 0 else text
+    return f"{text}, or --images {fitting} to take so many of train" if fitting > 1 else text

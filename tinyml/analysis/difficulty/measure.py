@@ -19,7 +19,6 @@ from tinyml.analysis.difficulty.summary import Summary, c_score_summary, probed_
 from tinyml.data import Task
 from tinyml.errors import DataError, UsageError
 from tinyml.graph.name_patterns import pattern_fault
-from tinyml.layers.exit_heads import has_exits
 from tinyml.passes import Compressed
 from tinyml.progress import Progress
 from tinyml.training import StateStore, fresh_module
@@ -81,7 +80,8 @@ class Work:
 
         Raises:
             DataError: There is no train split, or it or the task is not one to classify.
-            UsageError: There are too few examples or too many, or the features of a place are too large.
+            UsageError: There are too few examples or too many, a pattern matches no layer, or the features of a place
+                are too large.
         """
         self._request = request
         self._task, self._rows = _with_images(request)
@@ -89,7 +89,7 @@ class Work:
         settings, shape = request.settings, self._task.input_shape
         self._reader = reader_of(request.model.module, shape, side=settings.side, device=settings.device)
         self.places = _wanted(all_places(self._reader, self._task), settings.layers)
-        groups_of(self.places, self._task, settings.memory_bytes)
+        groups_of(self.places, self._task, settings.memory_bytes)  # refuses what does not fit
 
     def measure(self, *, store: StateStore | None, c_store: StateStore | None, progress: Progress) -> Difficulty:
         """Return the difficulty of all examples.
@@ -101,6 +101,7 @@ class Work:
 
         Raises:
             NonFiniteError: The network gives NaN or infinity.
+            TinymlError: It calls a layer for some inputs only.
             DivergenceError: A training left the finite numbers.
         """
         request = self._request
@@ -139,7 +140,7 @@ def _with_exits(
     """Return the summary with places for exits, ranked on validation data, or with a note why there are none."""
     if reader.graph is None:
         return replace(summary, notes=(*summary.notes, _UNTRACED))
-    if has_exits(request.model.module):
+    if isinstance(reader.graph.graph.output_node().args[0], tuple | list):
         return replace(summary, notes=(*summary.notes, "no exits are suggested: the network has some"))
     split = "validation" if "validation" in examples else TRAIN
     all_exits = exit_places(reader.graph, request.task.input_shape, places, examples[split].depths)
@@ -178,21 +179,23 @@ def _check(task: Task, request: Request) -> None:
         )
     if k > len(labels) - 1:
         raise UsageError(
-            f"--neighbours is {k}, but the train split has {len(labels):,} examples, and none is its own neighbour: "
-            f"at most {len(labels) - 1:,} are allowed"
+            f"--neighbours is {k}, but there are {len(labels):,} examples of train to look among, and none is its own "
+            f"neighbour: at most {len(labels) - 1:,} are allowed"
         )
     if request.c_score is not None:
         check_c_score(task)
 
 
 def _wanted(places: tuple[Place, ...], patterns: Sequence[str]) -> tuple[Place, ...]:
-    """Return the input, the places that match a pattern, and the output."""
+    """Return the input, the places of the layers that match a pattern, and the output."""
     ends = (INPUT, OUTPUT)
-    names = [place.name for place in places if place.name not in ends]
+    names = [layer for place in places for layer in place.layers]
     for pattern in patterns:
         fault = pattern_fault(pattern, names, kind="layer")
         if fault and pattern != "*":
             raise UsageError(f"--layers: {fault}")
     return tuple(
-        place for place in places if place.name in ends or any(fnmatchcase(place.name, each) for each in patterns)
+        place
+        for place in places
+        if place.name in ends or any(fnmatchcase(layer, each) for layer in place.layers for each in patterns)
     )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from tinyml.analysis.difficulty.pooling import pooled
+from tinyml.errors import TinymlError
 from tinyml.graph.capture import LeftAlone, capture, propagate_shapes
 from tinyml.graph.channel_axis import channels_last
 from tinyml.graph.layer_types import Convolution
@@ -40,12 +41,14 @@ class Place:
     """Where features are read.
 
     Attributes:
-        name: of the layer; a module that is called again has the number of the call behind its name.
+        name: of its last layer; "(input)" and "(output)" at the ends.
+        layers: whose features these are; a module that is called again has the number of the call behind its name.
         features: how many each example has.
         order: rises from place to place; in a graph it is the node's index.
     """
 
     name: str
+    layers: tuple[str, ...]
     features: int
     order: int
 
@@ -74,7 +77,11 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, inputs: Tensor, wanted: Collection[str]) -> Read:
-        """Return what the network computes for inputs (n, ...) at the wanted places."""
+        """Return what the network computes for inputs (n, ...) at the wanted places.
+
+        Raises:
+            TinymlError: It calls a layer for some inputs only, and not for these.
+        """
 
 
 def reader_of(module: nn.Module, input_shape: tuple[int, ...], *, side: int = 1, device: str = "cpu") -> Reader:
@@ -107,14 +114,15 @@ class GraphReader(Reader):
         given = graph_module.graph.output_node().args[0]
         self._output = given[-1] if isinstance(given, tuple | list) else given
         assert isinstance(self._output, fx.Node)
-        names, self.left_alone = _ends(graph_module, self._output)
-        names[self._output] = OUTPUT
+        layers, self.left_alone = _ends(graph_module, self._output)
+        names = {node: own[-1] for node, own in layers.items()} | {self._output: OUTPUT}
         self._nodes = {names[node]: node for node in graph_module.graph.nodes if node in names}
         self._last = {node: channels_last(node, graph_module) for node in names}
         order = {node: index for index, node in enumerate(graph_module.graph.nodes)}
         features = self.read(trial, self._nodes).features
         self.places = tuple(
-            Place(name=name, features=features[name].shape[1], order=order[node]) for name, node in self._nodes.items()
+            Place(name=name, layers=tuple(layers.get(node, ())), features=features[name].shape[1], order=order[node])
+            for name, node in self._nodes.items()
         )
 
     def read(self, inputs: Tensor, wanted: Collection[str]) -> Read:
@@ -143,11 +151,16 @@ class HookReader(Reader):
         output = self._run(_trial_inputs(module, input_shape), values.__setitem__)
         self.places = (
             *(
-                Place(name=name, features=self._pooled(name, value).shape[1], order=index)
+                Place(name=name, layers=(name,), features=self._pooled(name, value).shape[1], order=index)
                 for index, (name, value) in enumerate(values.items())
                 if _is_readable(value) and value is not output
             ),
-            Place(name=OUTPUT, features=output.shape[1], order=len(values)),
+            Place(
+                name=OUTPUT,
+                layers=tuple(name for name, value in values.items() if value is output),
+                features=output.shape[1],
+                order=len(values),
+            ),
         )
         reasons = {name: "" if _is_readable(value) else UNREADABLE for name, value in values.items()}
         reasons |= {name: "the network does not call it" for name in self._layers if name not in values}
@@ -164,6 +177,11 @@ class HookReader(Reader):
         output = self._run(placed(inputs, self._module), note).float()
         if OUTPUT in wanted:
             features[OUTPUT] = output.clone()
+        if missing := [name for name in wanted if name not in features]:
+            raise TinymlError(
+                f"the network calls '{missing[0]}' for some inputs and not for others, which then have no features "
+                "there: name the other layers with --layers"
+            )
         return Read(outputs=output, features=features)
 
     def _run(self, inputs: Tensor, note: Callable[[str, Any], None]) -> Tensor:
@@ -201,10 +219,10 @@ class _Watched(fx.Interpreter):
         return value
 
 
-def _ends(graph_module: fx.GraphModule, output: fx.Node) -> tuple[dict[fx.Node, str], tuple[LeftAlone, ...]]:
-    """Return the names of the places by their nodes, and the layers that cannot be read."""
+def _ends(graph_module: fx.GraphModule, output: fx.Node) -> tuple[dict[fx.Node, list[str]], tuple[LeftAlone, ...]]:
+    """Return the layers of each place by its node, and the layers that cannot be read."""
     used = ancestors(output)
-    names: dict[fx.Node, str] = {}
+    ends: dict[fx.Node, list[str]] = {}
     left: list[LeftAlone] = []
     calls: dict[str, int] = {}
     for node in graph_module.graph.nodes:
@@ -213,10 +231,10 @@ def _ends(graph_module: fx.GraphModule, output: fx.Node) -> tuple[dict[fx.Node, 
         layer = str(node.target)
         calls[layer] = calls.get(layer, 0) + 1
         if _has_rows(node):
-            names[_end(node, graph_module, used)] = _call(layer, calls[layer])
+            ends.setdefault(_end(node, graph_module, used), []).append(_call(layer, calls[layer]))
         else:
             left.append(LeftAlone(module=layer, reason=UNREADABLE))
-    return names, tuple(left)
+    return ends, tuple(left)
 
 
 def _end(layer: fx.Node, graph_module: fx.GraphModule, used: Collection[fx.Node]) -> fx.Node:

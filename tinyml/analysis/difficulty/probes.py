@@ -71,6 +71,7 @@ def probed(
     Raises:
         UsageError: The features of one place do not fit into memory.
         NonFiniteError: The network gives NaN or infinity.
+        TinymlError: It calls a layer for some inputs only.
     """
     known = _saved(store)
     missing = [place for place in places if _key("probe", place.name, TRAIN) not in known]
