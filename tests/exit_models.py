@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,9 +12,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from random_task import IMAGES, random_context, trained, uncompressed
 
 from tinyml.export import to_onnx
+from tinyml.export.exits import stage_files
 from tinyml.models import MODELS
 from tinyml.passes.early_exit import EarlyExit
 from tinyml.passes.linear_quantization import Calibration, LinearQuantization
+from tinyml.runtime.exit_policy import ExitPolicy
 from tinyml.runtime.session import open_session
 from tinyml.target import load_target
 
@@ -89,6 +92,12 @@ def captured(name: str, *, int8: bool = False) -> onnx.ModelProto:
         step = LinearQuantization(calibration=Calibration(method="minmax", images=IMAGES))
         model = step.apply(model, context)
     return to_onnx(model.module, input_shape=SHAPE, target=load_target("x86-avx2"))
+
+
+def write_stages(directory: Path, stages: Sequence[onnx.ModelProto], policy: ExitPolicy) -> None:
+    """Write the files of stages to an existing directory."""
+    for name, content in stage_files(stages, policy).items():
+        (directory / name).write_bytes(content)
 
 
 def outputs(model: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:

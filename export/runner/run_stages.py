@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+RULES = ("max_probability", "margin", "entropy", "patience")
+
 
 class Stages:
     """The stages in a directory, opened."""
@@ -23,12 +25,12 @@ class Stages:
     def __init__(self, directory, *, threads=1, providers=("CPUExecutionProvider",)):
         """Open the stages that exits.json in `directory` names."""
         directory = Path(directory)
-        exits = json.loads((directory / "exits.json").read_text(encoding="utf-8"))
+        try:
+            exits = json.loads((directory / "exits.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"exits.json: it is no JSON: {error}") from error
+        check(exits)
         self.rule, self.thresholds, self.temperatures = (exits[k] for k in ("rule", "thresholds", "temperatures"))
-        if self.rule not in ("max_probability", "margin", "entropy", "patience"):
-            raise ValueError(f"exits.json: unknown rule '{self.rule}'")
-        if not len(exits["stages"]) == len(self.thresholds) + 1 == len(self.temperatures) + 1:
-            raise ValueError("exits.json: there is one stage more than thresholds and temperatures")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.sessions = [
@@ -64,6 +66,26 @@ class Stages:
         return sure >= np.float32(self.thresholds[index])
 
 
+def check(exits):
+    """Raise ValueError where the contents of exits.json mean nothing."""
+    for key in ("rule", "thresholds", "temperatures", "stages"):
+        if key not in exits:
+            raise ValueError(f"exits.json: {key} is missing")
+    rule, stages = exits["rule"], len(exits["stages"])
+    if rule not in RULES:
+        raise ValueError(f"exits.json: rule '{rule}' is unknown; allowed are {', '.join(RULES)}")
+    if not len(exits["thresholds"]) == len(exits["temperatures"]) == stages - 1:
+        raise ValueError(f"exits.json: {stages} stages want {stages - 1} thresholds and as many temperatures")
+    for index, (threshold, temperature) in enumerate(zip(exits["thresholds"], exits["temperatures"], strict=True)):
+        said = f"exits.json: threshold of exit {index} is {threshold:g}; allowed are"
+        if rule == "patience" and not (threshold >= 1 and threshold == int(threshold)):
+            raise ValueError(f"{said} whole numbers from 1, the exits in a row that must agree")
+        if rule != "patience" and not (0 <= threshold <= 1 or threshold == 2):
+            raise ValueError(f"{said} 0 to 1, and 2 for never")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"exits.json: temperature of exit {index} is {temperature:g}; allowed are numbers above 0")
+
+
 def confidence(rule, logits, temperature):
     """Return how sure an exit is of each example, (N,), for logits (N, classes)."""
     scaled = logits.astype(np.float32) / np.float32(temperature)
@@ -75,7 +97,7 @@ def confidence(rule, logits, temperature):
     if rule == "margin":
         second, first = np.partition(p, -2, axis=1)[:, -2:].T
         return first - second
-    return 1 + (p * log_p).sum(axis=1) / np.float32(np.log(logits.shape[1]))
+    return np.maximum(1 + (p * log_p).sum(axis=1) / np.float32(np.log(logits.shape[1])), 0)
 
 
 def main():
@@ -88,11 +110,14 @@ def main():
     chosen = parser.parse_args()
     if chosen.batch < 1:
         parser.error(f"--batch {chosen.batch}: allowed is 1 or more")
-    x = np.load(chosen.inputs, mmap_mode="r", allow_pickle=False)
-    if not len(x):
-        parser.error(f"{chosen.inputs}: it holds no inputs")
-    stages = Stages(Path(__file__).parent, threads=chosen.threads)
-    parts = [stages.run(np.asarray(x[start : start + chosen.batch])) for start in range(0, len(x), chosen.batch)]
+    try:
+        x = np.load(chosen.inputs, mmap_mode="r", allow_pickle=False)
+        if not len(x):
+            parser.error(f"{chosen.inputs}: it holds no inputs")
+        stages = Stages(Path(__file__).parent, threads=chosen.threads)
+        parts = [stages.run(np.asarray(x[start : start + chosen.batch])) for start in range(0, len(x), chosen.batch)]
+    except Exception as error:  # onnxruntime's exceptions share no base class but Exception
+        parser.error(" ".join(str(error).split()) or type(error).__name__)
     logits, exits = (np.concatenate(each) for each in zip(*parts, strict=True))
     np.savez(chosen.output, logits=logits, exit=exits)
     for index, count in enumerate(np.bincount(exits, minlength=len(stages.sessions))):

@@ -30,6 +30,11 @@ def test_a_threshold_is_changed_in_a_copy(tinyml: Run, file: Path) -> None:
     assert "exit 1: leaves from 0.75 (was 0.5)" in told.out
 
 
+def test_never_is_said_in_words(tinyml: Run, file: Path) -> None:
+    told = tinyml("export", file, "--set-threshold", "0=2", "-o", file.with_name("later.onnx"))
+    assert "exit 0: nobody leaves (was 0.25)\nexit 1: leaves from 0.5\n" in told.out
+
+
 def test_json_has_both_policies(tinyml: Run, file: Path) -> None:
     told = tinyml("export", file, "--set-threshold", "0=2", "-o", file.with_name("later.onnx"), "--json")
     result = json.loads(told.out)

@@ -138,9 +138,11 @@ def test_a_batch_is_told_what_batches_are_run_by(tinyml: Run, run: Path) -> None
 
 
 def test_runs_with_exits_compare_by_their_means(tinyml: Run, run: Path) -> None:
-    told = tinyml("compare", run, "--remeasure", "--json")
+    told = tinyml("compare", run, "--remeasure", "--data", "digits", "--json")
     assert told.code == 0
     assert "latency_mean_ms" in json.loads(told.out)["timed_together"][run.name]
+    alone = tinyml("compare", run, "--remeasure")
+    assert (alone.code, "give --data beside --remeasure" in alone.err) == (2, True)
 
 
 def test_a_copy_with_other_thresholds_leaves_elsewhere(

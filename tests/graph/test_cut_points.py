@@ -195,6 +195,19 @@ def test_a_value_that_is_written_over_and_never_read_again_is_no_cut():
     assert find_cut_points(graph_module, (8,)) == ()
 
 
+@pytest.mark.parametrize("view", [nn.Flatten(), nn.Unflatten(1, (2, 2))], ids=["flattened", "unflattened"])
+def test_a_value_that_is_written_over_by_way_of_a_view_is_no_cut(view):
+    layers = [nn.Conv2d(3, 4, 3, padding=1), view, nn.ReLU(inplace=True), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 2))
+    (cut,) = cuts_of(model, (3, 8, 8))
+    assert cut.node != "_0"
+
+
+def test_a_dropout_in_place_writes_in_training_alone_and_spoils_the_cut_all_the_same():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Dropout(inplace=True), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert [cut.node for cut in cuts_of(model, (8,))] == ["_1"]
+
+
 def test_a_network_in_one_piece_has_no_cut_inside_it():
     assert cuts_of(user_models.data_dependent()) == ()
 

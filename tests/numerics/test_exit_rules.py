@@ -12,6 +12,7 @@ from tinyml.numerics.exit_rules import (
     confidence,
     confidences,
     exits_taken,
+    is_never,
     never,
     run_lengths,
     threshold_fault,
@@ -38,7 +39,13 @@ def test_a_temperature_divides_the_logits(rule):
 def test_a_confidence_lies_from_0_to_1_and_does_not_overflow(rule, logits):
     found = confidence(rule, logits, 0.1)
     # A sum of four terms in float32.
-    assert ((found >= -4 * 2**-22) & (found <= 1 + 4 * 2**-22)).all()
+    least = 0 if rule == "entropy" else -4 * 2**-22
+    assert ((found >= least) & (found <= 1 + 4 * 2**-22)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6, 12, 1000])
+def test_with_a_threshold_of_0_equal_logits_leave_under_entropy(classes):
+    assert confidence("entropy", np.zeros((1, classes), np.float32), 1.0)[0] >= 0
 
 
 @pytest.mark.parametrize("rule", EXPECTED)
@@ -78,6 +85,14 @@ def test_nobody_leaves_where_a_threshold_says_never(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_what_never_means_is_a_threshold_of_its_rule(rule):
     assert threshold_fault(rule, never(rule, exits=2)) == ""
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_never_is_known_from_the_highest_threshold_at_which_one_may_leave(rule):
+    highest = 2 if rule == "patience" else 1  # at the second exit two in a row may agree
+    assert is_never(rule, never(rule, exits=2), exit_index=1)
+    assert not is_never(rule, highest, exit_index=1)
+    assert is_never(rule, 2, exit_index=0)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_the_best_of_a_file_are_taken_and_stand_in_the_order_of_the_network(tmp_
     [
         pytest.param("{", r"exits.json' is not of the form .*layer2", id="no JSON"),
         pytest.param('{"exits": []}', r"is not of the form .*: Field required", id="another file"),
-        pytest.param('{"places": ["layer9"]}', "'layer9' is no place for an exit. Did you mean 'layer3'", id="name"),
+        pytest.param(
+            '{"places": ["layer9"]}', "exits.json': 'layer9' is no place for an exit. Did you mean 'layer3'", id="name"
+        ),
         pytest.param('{"places": ["stem"]}', "2 exits are asked for; '.*' has 1 places: stem", id="too few"),
     ],
 )

@@ -98,6 +98,12 @@ def test_exits_learn_from_a_teacher(exits):
     assert differing(first, second)
 
 
+@pytest.mark.parametrize("wrong", [{"distill": 0.9}, {"temperature": 2.0}], ids=str)
+def test_what_exits_learn_from_the_last_one_is_refused_beside_a_teacher(wrong):
+    with pytest.raises(RecipeError, match="exits do nothing; leave those out, or distill"):
+        FineTuning(distill=True, exits=ExitTraining(**wrong))
+
+
 def test_the_history_has_the_score_of_every_exit(exits):
     lines: list[dict[str, object]] = []
     after = tuned(FineTuning(**ONE), exits, noise(record=lines.append))
@@ -146,6 +152,14 @@ def test_a_weight_for_each_exit_and_the_networks_own_answer_is_needed(exits):
 def test_values_that_are_not_allowed_are_named(wrong):
     with pytest.raises(RecipeError, match=next(iter(wrong))):
         ExitTraining(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("train", "weights"), [("all", (0.0, 0.0)), ("heads", (0.0, 1.0))], ids=["no exit", "the last alone"]
+)
+def test_weights_with_which_nothing_is_trained_are_refused(train, weights):
+    with pytest.raises(RecipeError, match=f"^weights: all .*are 0, so that train: {train} trains nothing"):
+        ExitTraining(train=train, weights=weights)
 
 
 def test_a_backbone_that_changed_while_heads_were_trained_breaks_the_promise(exits):

@@ -3,17 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from tinyml.data import Task
 from tinyml.errors import DataError, RecipeError
 from tinyml.export.exits import exit_policy
+from tinyml.passes.exit_training import ExitTraining
 from tinyml.pipeline import compress, exit_files
 from tinyml.pipeline.exit_files import goal_checks, policy_of, read_choice, stages_of
 from tinyml.pipeline.prepare import prepare
 from tinyml.runtime.exits_file import read_exits
 from tinyml.runtime.timer import TimerSettings, time_interleaved
+from tinyml.training.evaluation import NonFiniteError
 
 RECIPE = """\
 version: 1
@@ -64,6 +67,14 @@ def test_a_place_that_does_not_exist_is_refused_before_work(exits) -> None:
         prepare(replace(chosen, recipe=recipe))
 
 
+def test_settings_for_other_exits_than_there_will_be_are_refused_before_work(exits) -> None:
+    chosen = exits()
+    attach, train = chosen.recipe.passes
+    strange = replace(train, settings=replace(train.settings, exits=ExitTraining(weights=(1.0, 1.0, 1.0))))
+    with pytest.raises(RecipeError, match="3 weights are given and 2 are needed"):
+        prepare(replace(chosen, recipe=replace(chosen.recipe, passes=(attach, strange))))
+
+
 def test_a_continued_run_keeps_its_goal_and_chooses_anew(exits, job, tmp_path: Path) -> None:
     compress(exits(), tmp_path / "first")
     second = job("baseline", checkpoint=tmp_path / "first", model="")
@@ -107,6 +118,17 @@ def test_measured_costs_survive_a_kill(exits, tmp_path: Path, monkeypatch: pytes
     assert choice is not None
     assert list(choice.costs) == sorted(choice.costs)
     assert choice.policy.rule == "margin"
+
+
+def test_answers_that_are_no_numbers_are_refused_where_thresholds_would_be_chosen(
+    exits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflown(_: object, x: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(x)) == 0, np.inf, 0.0)[None, :, None] + np.zeros((2, 1, 10), np.float32)
+
+    monkeypatch.setattr(exit_files, "logits_at_exits", overflown)
+    with pytest.raises(NonFiniteError, match="for 5 of 300 validation examples"):  # the first of each batch of 64
+        compress(exits(), tmp_path / "run")
 
 
 def test_the_one_file_the_stages_and_the_choice_have_one_policy(exits, tmp_path: Path) -> None:

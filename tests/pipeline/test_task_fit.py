@@ -6,6 +6,7 @@ from random_task import random_task
 from torch import Tensor, nn
 
 from tinyml.errors import ModelError
+from tinyml.layers.half import HalfPrecisionNetwork
 from tinyml.pipeline.task_fit import try_model
 
 IMAGE = (3, 32, 32)
@@ -25,6 +26,13 @@ def test_a_network_with_exits_fits_where_every_exit_does():
     try_model(model, IMAGE, random_task(IMAGE))
     assert len(shapes) > 1
     assert set(shapes) == {(10,)}
+
+
+def test_a_network_with_exits_in_half_precision_fits():
+    model = HalfPrecisionNetwork(with_exits(user_models.inception_like(), IMAGE))
+    try_model(model, IMAGE, random_task(IMAGE))
+    with pytest.raises(ModelError, match="the model returns a tuple"):
+        try_model(HalfPrecisionNetwork(Two()), IMAGE, random_task(IMAGE))
 
 
 def test_an_exit_of_other_classes_is_refused():

@@ -64,15 +64,15 @@ def test_a_goal_out_of_reach_is_said_to_be_missed() -> None:
     facts = exit_facts(MEASURED, replace(CHOICE, goal=goal), ["layer1"])
     assert facts is not None
     assert facts.chosen.endswith(
-        "62.5 % of the milliseconds stay, of those of the network without exits. This was not reached."
+        "62.5 % of the milliseconds stay, of those of the uncompressed network. This was not reached."
     )
 
 
-def test_the_curve_has_the_best_points_the_chosen_one_and_the_network_without_exits(facts) -> None:
-    best, chosen, none = facts.curve.series
+def test_the_curve_has_the_best_points_the_chosen_one_and_that_of_going_all_the_way(facts) -> None:
+    best, chosen, nobody = facts.curve.series
     assert best.x == pytest.approx((5000 / 96, 6000 / 96, 10000 / 96))
     assert (chosen.x, chosen.y) == (pytest.approx((62.5,)), pytest.approx((80.0,)))
-    assert (none.x, none.y) == ((100.0,), (82.0,))
+    assert (nobody.x, nobody.y) == (pytest.approx((10000 / 96,)), pytest.approx((82.0,)))
 
 
 def test_the_histogram_names_every_exit(facts) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from exit_models import images, outputs, tiny
+from exit_models import images, outputs, tiny, write_stages
 
-from tinyml.export.exits import join_stages, split_stages, write_stages
+from tinyml.export.exits import join_stages, split_stages
 from tinyml.export.exits.policy_in_file import set_thresholds
 from tinyml.runtime.exit_policy import ExitPolicy
 from tinyml.verification import Verification, verify_file
@@ -67,6 +67,15 @@ def test_a_confidence_beside_a_threshold_may_fall_to_either_side() -> None:
     near, far = (same_exit_check(answers, np.array(taken), bound=0.98, rounded=False) for taken in ([0, 0], [1, 1]))
     assert (near.outcome, far.outcome) == ("passed", "failed")
     assert far.value == "50.00% of 2, 1 differ beyond rounding"
+
+
+def test_patience_counts_so_that_rounding_excuses_nothing() -> None:
+    logits = np.eye(2, dtype=np.float32)[np.array([[0, 0], [0, 1], [0, 1]])]  # the first example agrees, the second not
+    policy = ExitPolicy(rule="patience", thresholds=(2.0, 2.0), temperatures=(1.0, 1.0))
+    answers = ExitAnswers(policy=policy, logits=logits)
+    assert answers.taken.tolist() == [1, 2]
+    found = same_exit_check(answers, np.array([2, 2]), bound=0.98, rounded=False)
+    assert (found.outcome, found.value) == ("failed", "50.00% of 2, 1 differ beyond rounding")
 
 
 def test_rounded_numbers_may_leave_elsewhere_now_and_then() -> None:

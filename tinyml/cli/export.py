@@ -35,7 +35,8 @@ class Threshold(click.ParamType[tuple[int, float]]):
     type=Threshold(),
     multiple=True,
     required=True,
-    help="An early exit, from 0 on, and from which confidence on an example leaves there; 2 means never.",
+    help="An early exit, from 0 on, and from which confidence (0 to 1) on an example leaves there, 2 for never; for "
+    "patience, how many exits in a row must agree.",
 )
 @options.output("the copy: a file that ends in .onnx, or a new folder for the file and its stages")
 @options.overwrite
@@ -52,6 +53,7 @@ def command(
     from tinyml.errors import OutputError, UsageError
     from tinyml.files import check_output_file
     from tinyml.measure.network import find_onnx
+    from tinyml.numerics.exit_rules import is_never
     from tinyml.pipeline.set_thresholds import changed_exits, write_files
 
     asked = [exit_index for exit_index, _ in thresholds]
@@ -70,5 +72,6 @@ def command(
         print_json({"output": str(output), "before": vars(made.before), "after": vars(made.after)})
         return
     for index, (old, new) in enumerate(zip(made.before.thresholds, made.after.thresholds, strict=True)):
-        click.echo(f"exit {index}: leaves from {new:g}" + (f" (was {old:g})" if new != old else ""))
+        now = "nobody leaves" if is_never(made.after.rule, new, exit_index=index) else f"leaves from {new:g}"
+        click.echo(f"exit {index}: {now}" + (f" (was {old:g})" if new != old else ""))
     click.echo(f"written: {output}")

@@ -14,9 +14,10 @@ the classifier: an exit there would cost as much as going on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, final
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.passes.shape_prop import TensorMetadata
 
 from tinyml.graph.capture import propagate_shapes
@@ -35,8 +36,8 @@ class CutPoint:
     Attributes:
         node: its name in the graph.
         names: of the modules whose output it is, the outermost first, and of nodes; any of them names the cut.
-        shape: of one example's value: (C, H, W), (C, L), (T, D) or (D,).
-        channels_last: whether the channels are the last dimension: tokens (T, D).
+        shape: of one example's value: (C, H, W), (C, L), (T, D), (H, W, C) or (D,).
+        channels_last: whether the channels are the last dimension: tokens (T, D), images (H, W, C).
         macs: of all that it is computed from, for one input.
         network_macs: of the whole network, for one input.
     """
@@ -68,13 +69,15 @@ def find_cut_points(graph_module: fx.GraphModule, input_shape: tuple[int, ...]) 
     """
     macs = node_macs(graph_module, input_shape)
     parameter = next(graph_module.parameters(), torch.empty(()))
-    propagate_shapes(graph_module, torch.zeros(BATCH, *input_shape, device=parameter.device, dtype=parameter.dtype))
+    example = torch.zeros(BATCH, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    propagate_shapes(graph_module, example)
+    written = _written_over(graph_module, example)
     weighted = {node for node in macs if macs[node] or _has_weights(node, graph_module)}
     names, needs = _names(graph_module), {node: ancestors(node) for node in _dominators(graph_module)}
     cuts = []
     for count, run in groupby(needs, key=lambda node: len(needs[node] & weighted)):
         nodes = list(run)
-        readable = [node for node in nodes if _can_be_read(node, graph_module)]
+        readable = [node for node in nodes if node not in written and _can_be_read(node)]
         if readable and 0 < count < len(weighted) - 1:
             most = max(len(_shape(node)) for node in readable)
             chosen = [node for node in readable if len(_shape(node)) == most][-1]
@@ -127,12 +130,9 @@ def _carries(node: fx.Node) -> bool:
     return node.op != "get_attr" and "tensor_meta" in node.meta
 
 
-def _can_be_read(node: fx.Node, graph_module: fx.GraphModule) -> bool:
-    """Return whether a head can read the value: one row for each example, which nothing writes over afterwards."""
-    rows = node.meta["tensor_meta"].shape[:1]
-    return (
-        rows == (BATCH,) and 0 < len(_shape(node)) <= 3 and not any(_writes(user, graph_module) for user in node.users)
-    )
+def _can_be_read(node: fx.Node) -> bool:
+    """Return whether a head can read the value: one row for each example, of at most 3 dimensions."""
+    return node.meta["tensor_meta"].shape[:1] == (BATCH,) and 0 < len(_shape(node)) <= 3
 
 
 def _has_weights(node: fx.Node, graph_module: fx.GraphModule) -> bool:
@@ -141,13 +141,34 @@ def _has_weights(node: fx.Node, graph_module: fx.GraphModule) -> bool:
     return called and any(each.ndim > 1 for each in graph_module.get_submodule(str(node.target)).parameters())
 
 
-def _writes(node: fx.Node, graph_module: fx.GraphModule) -> bool:
-    """Return whether the node changes its input in place."""
-    if node.op == "call_module":
-        return bool(getattr(graph_module.get_submodule(str(node.target)), "inplace", False))
-    name = str(getattr(node.target, "__name__", node.target))
-    in_place = name.endswith("_") and not name.endswith("__")
-    return in_place or name in ("iadd", "imul", "isub", "itruediv", "setitem") or bool(node.kwargs.get("inplace"))
+@final
+class _Versions(fx.Interpreter):
+    """Runs a graph and notes how often each tensor had been written to when it was made."""
+
+    def __init__(self, graph_module: fx.GraphModule) -> None:
+        super().__init__(graph_module)
+        self.made: dict[fx.Node, tuple[Tensor, int]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        given = super().run_node(n)
+        if isinstance(given, Tensor):
+            self.made[n] = (given, given._version)
+        return given
+
+
+def _written_over(graph_module: fx.GraphModule, example: Tensor) -> set[fx.Node]:
+    """Return the nodes whose tensor something writes to later, by way of a view, too: it spoils a head's gradients."""
+    run = _Versions(graph_module)
+    with torch.no_grad():
+        run.run(example)
+    found = {node for node, (tensor, version) in run.made.items() if tensor._version > version}
+    in_training = [node for node in graph_module.graph.nodes if _is_in_place(node, graph_module)]  # dropout, only there
+    return found | {source for node in in_training for source in node.all_input_nodes}
+
+
+def _is_in_place(node: fx.Node, graph_module: fx.GraphModule) -> bool:
+    called = node.op == "call_module"
+    return called and bool(getattr(graph_module.get_submodule(str(node.target)), "inplace", False))
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

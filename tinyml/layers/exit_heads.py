@@ -2,10 +2,10 @@
 
 pooled    average pooling to 4 x 4 (what is smaller stays as it is), then a linear layer
 flatten   a linear layer on everything
-conv      a 3x3 convolution with stride 2, BatchNorm, ReLU, then as pooled
+conv      average pooling to 8 x 8, a 3x3 convolution with stride 2, BatchNorm, ReLU, then a linear layer
 
-A value with a dimension of size H is pooled to 4 places with stride s = H // 4 and kernel H - 3 s: plain pooling, of
-which every element is read, and for H = 4 s the same as adaptive pooling. Signals (C, L) and tokens (T, D) have one
+A value with a dimension of size H is pooled to P places with stride s = H // P and kernel H - (P - 1) s: plain pooling,
+of which every element is read, and for H = P s the same as adaptive pooling. Signals (C, L) and tokens (T, D) have one
 dimension to pool, features (D,) none. Heads are ordinary modules in the captured graph, below `exit_heads`: they are
 trained, folded and quantized with the network.
 """
@@ -26,7 +26,7 @@ EXIT_HEADS: Final = "exit_heads"
 """Name of the module that holds the heads."""
 
 PLACES: Final = 4
-"""To how many places a dimension is pooled."""
+"""Of a dimension in front of the linear layer, which pooling leaves; a conv head's convolution reads twice as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,15 @@ def make_head(spec: ExitSpec) -> nn.Sequential:
         layers["channels_first"] = ChannelsFirst()
         shape = (shape[-1], *shape[:-1])
     channels, sizes = shape[0], list(shape[1:])
+    places = 2 * PLACES if spec.head == "conv" else PLACES
+    if spec.head != "flatten" and any(size > places for size in sizes):
+        layers["pool"] = _pool(sizes, places)
+        sizes = [min(size, places) for size in sizes]
     if spec.head == "conv":
         convolution, norm = ((nn.Conv1d, nn.BatchNorm1d), (nn.Conv2d, nn.BatchNorm2d))[len(sizes) - 1]
         layers["conv"] = convolution(channels, spec.hidden, 3, stride=2, padding=1, bias=False)
         layers["norm"], layers["relu"] = norm(spec.hidden), nn.ReLU()
         channels, sizes = spec.hidden, [halved(size) for size in sizes]
-    if spec.head != "flatten" and any(size > PLACES for size in sizes):
-        layers["pool"] = _pool(sizes)
-        sizes = [min(size, PLACES) for size in sizes]
     if sizes:
         layers["flatten"] = nn.Flatten()
     layers["linear"] = nn.Linear(channels * math.prod(sizes), spec.classes)
@@ -85,8 +86,6 @@ def make_head(spec: ExitSpec) -> nn.Sequential:
 
 def head_fault(head: Head, shape: tuple[int, ...]) -> str:
     """Return why a kind of head does not fit values of this shape, "" where it does."""
-    if len(shape) > 3:
-        return f"a value of {len(shape)} dimensions {shape}: heads read up to 3, (C, H, W)"
     if head == "conv" and len(shape) == 1:
         return f"features {shape} have no places for a conv head to convolve; use 'pooled'"
     return ""
@@ -95,6 +94,12 @@ def head_fault(head: Head, shape: tuple[int, ...]) -> str:
 def halved(size: int) -> int:
     """Return the size of a dimension behind a convolution of kernel 3, stride 2 and padding 1."""
     return (size + 1) // 2
+
+
+def conv_macs(shape: tuple[int, ...]) -> int:
+    """Return the MACs of one output channel of a conv head's convolution, on a value (C, H, W) or (C, L)."""
+    channels, *sizes = shape
+    return channels * 3 ** len(sizes) * math.prod(halved(min(size, 2 * PLACES)) for size in sizes)
 
 
 def attach_exits(graph_module: fx.GraphModule, specs: tuple[ExitSpec, ...]) -> None:
@@ -142,10 +147,10 @@ def _call_in_order(graph: fx.Graph, node: fx.Node, prefix: str, head: nn.Module)
     return node
 
 
-def _pool(sizes: list[int]) -> nn.Module:
-    strides = [max(1, size // PLACES) for size in sizes]
+def _pool(sizes: list[int], places: int) -> nn.Module:
+    strides = [max(1, size // places) for size in sizes]
     pairs = list(zip(sizes, strides, strict=True))
-    kernels = [size - (PLACES - 1) * stride if size >= PLACES else 1 for size, stride in pairs]
+    kernels = [size - (places - 1) * stride if size >= places else 1 for size, stride in pairs]
     if len(sizes) == 1:
         return nn.AvgPool1d(kernels[0], stride=strides[0])
     return nn.AvgPool2d((kernels[0], kernels[1]), stride=(strides[0], strides[1]))

@@ -167,7 +167,7 @@ def measure_subject(subject: Subject) -> dict[str, Measurement]:
     kinds = {"file"} | ({subject.task.kind} if subject.task is not None else set())
     if subject.baseline_scores is not None:
         kinds.add("paired classification")
-    if subject.beside_exits:
+    if subject.beside_exits and subject.task is not None:  # random numbers do not leave where examples do
         kinds.add("stream")
     if subject.exits is not None:
         kinds.add("exits")

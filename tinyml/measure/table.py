@@ -62,7 +62,7 @@ class Metric:
         better: which way is better; "neither" for facts.
         measure: measures a subject.
         needs: "file", or the kind of task that must be there; "paired classification" wants a baseline, too; "stream"
-            a file with exits among those measured, "exits" that this is one, and a task of classification.
+            examples and a file with exits among those measured, "exits" that this is one, and a task of classification.
     """
 
     unit: str

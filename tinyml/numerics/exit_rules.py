@@ -43,7 +43,8 @@ def confidence(rule: Literal["max_probability", "entropy", "margin"], logits: Fl
     if rule == "margin":
         second, first = np.partition(p, -2, axis=1)[:, -2:].T
         return np.asarray(first - second)
-    return np.asarray(1 + (p * log_p).sum(axis=1) / np.float32(np.log(logits.shape[1])))
+    sure = 1 + (p * log_p).sum(axis=1) / np.float32(np.log(logits.shape[1]))
+    return np.asarray(np.maximum(sure, 0))  # of equal logits rounding gives less than 0
 
 
 def run_lengths(answers: NDArray[np.int64], before: NDArray[np.int64], lengths: Floats) -> Floats:
@@ -85,6 +86,11 @@ def exits_taken(confidence_of: Floats, thresholds: Sequence[float]) -> NDArray[n
 def never(rule: ExitRule, *, exits: int) -> float:
     """Return a threshold at which nobody leaves one of so many early exits."""
     return float(exits + 1) if rule == "patience" else NEVER
+
+
+def is_never(rule: ExitRule, threshold: float, *, exit_index: int) -> bool:
+    """Return whether nobody can leave at this exit, from 0 on: no confidence there reaches the threshold."""
+    return threshold > (exit_index + 1 if rule == "patience" else 1)
 
 
 def threshold_fault(rule: ExitRule, threshold: float) -> str:

@@ -39,7 +39,8 @@ class ExitGoal:
 
     Attributes:
         rule: by which an example leaves.
-        goal: what is kept: the accuracy of the network's own answer, or a share of its MACs or of its latency.
+        goal: what is kept: the accuracy of the network's own answer, or a share of the uncompressed network's MACs or
+            of its latency.
         budget: points (0-100) that may be lost, or the share (0-1) that stays at most.
         temperature_scaling: whether each exit has a temperature of its own.
     """
@@ -134,7 +135,13 @@ def fewest_cost(table: ExitTable, *, least_accuracy: float) -> OperatingPoint:
 
 
 def best_accuracy(table: ExitTable, *, most_cost: float, enumerated: int = ENUMERATED) -> OperatingPoint:
-    """Return the most accurate point of at most this cost; where none is as cheap, the cheapest there is."""
+    """Return the most accurate point of at most this cost; where none is as cheap, the cheapest there is.
+
+    Args:
+        table: what every exit says of every example.
+        most_cost: mean over the examples, in the unit of the table's costs.
+        enumerated: combinations on the grid at most.
+    """
     bound = most_cost * table.confidences.shape[1] * (1 + 1e-12)
     found = _best(table, _Goal(kind="cost", bound=bound), enumerated)
     return table.point(found or [float(values[-1]) for values in table.candidates])

@@ -6,7 +6,6 @@ pass says by which rule and to what end. Sources: Teerapittayanon et al. 2016 (B
 al. 2019 (Shallow-Deep Networks, arXiv:1810.07052).
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -20,7 +19,7 @@ from tinyml.errors import ModelError, RecipeError, TinymlError
 from tinyml.graph.capture import capture
 from tinyml.graph.cut_points import CutPoint, find_cut_points
 from tinyml.graph.network_outputs import outputs_of
-from tinyml.layers.exit_heads import ExitSpec, Head, halved, has_exits, head_fault
+from tinyml.layers.exit_heads import ExitSpec, Head, conv_macs, has_exits, head_fault
 from tinyml.layers.quantizers import weight_quantizers
 from tinyml.numerics.exit_rules import ExitRule
 from tinyml.numerics.exit_thresholds import ExitGoal, GoalName
@@ -29,8 +28,10 @@ from tinyml.passes.exit_places import named_places, spread_places, suggested_pla
 
 Kept = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 GOALS: tuple[GoalName, ...] = ("max_drop_points", "keep_macs", "keep_latency")
+MOST_EXITS = 12
+"""Their thresholds are chosen together, which doubles with each; and an ONNX file holds at most 31 nested branches."""
 DROP_POINTS = 0.5
-CONV_SHARE = 0.03
+CONV_SHARE = 0.01
 """Largest share of the network's MACs that the convolution of a conv head takes, where that leaves it 8 channels."""
 
 
@@ -43,11 +44,12 @@ class EarlyExit(Pass):
             output carries the whole network ("layer1").
         places: a JSON file that suggests places, {"places": ["layer2", "layer1"]}, the best first, of which `exits` are
             taken; relative to the working directory.
-        head: "pooled" (average pooling to 4x4, linear), "flatten" (linear), or "conv" (a small convolution before it).
+        head: "pooled" (average pooling to 4x4, linear), "flatten" (linear), or "conv" (pooling to 8x8, a small
+            convolution, linear).
         rule: by which an example leaves (tinyml/numerics/exit_rules.py).
         max_drop_points: points (0-100) of accuracy that may be lost to the network's own answer, on validation data.
-        keep_macs: share of the MACs that stays at most, the mean over validation data.
-        keep_latency: share of the latency that stays at most, as keep_macs.
+        keep_macs: share of the uncompressed network's MACs that stays at most, the mean over validation data.
+        keep_latency: share of its latency that stays at most, as keep_macs.
         temperature_scaling: whether each exit's logits are divided by a temperature of its own, fit on validation data.
     """
 
@@ -91,7 +93,7 @@ class EarlyExit(Pass):
         specs, cuts = self._specs(graph_module, model)
         edit = AttachExits(exits=specs, goal=self._goal())
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
+            torch.default_generator.manual_seed(context.seed)
             module = edit.apply(graph_module)
         places: list[JsonValue] = [{"place": cut.name, "macs_share": round(cut.share, 4)} for cut in cuts]
         context.record({"event": "exits", "head": self.head, "exits": places})
@@ -99,9 +101,10 @@ class EarlyExit(Pass):
 
     def ensures(self, before: Compressed, after: Compressed) -> None:
         """Check that the network's own answer and its tensors are what they were, and that every exit gives logits."""
-        trained, now = before.module.state_dict(), after.module.state_dict()
-        if changed := [name for name in trained.keys() & now.keys() if not torch.equal(trained[name], now[name])]:
-            raise TinymlError(f"early_exit: '{changed[0]}' has changed")
+        now = after.module.state_dict()
+        for name, tensor in before.module.state_dict().items():
+            if name in now and not torch.equal(tensor, now[name]):
+                raise TinymlError(f"early_exit: '{name}' has changed")
         own, outputs = _answers(before), _answers(after)
         if not torch.equal(own[-1], outputs[-1]):
             raise TinymlError("early_exit: the network's own answer has changed")
@@ -120,11 +123,16 @@ class EarlyExit(Pass):
         """Return the exits and their places.
 
         Raises:
-            RecipeError: There are none, not so many, or not these.
+            RecipeError: There are none, not so many, or not these, or more than MOST_EXITS.
             ModelError: The network gives no logits.
         """
         classes = _classes(model)
         cuts = self._places(find_cut_points(graph_module, model.architecture.input_shape), graph_module)
+        if len(cuts) > MOST_EXITS:
+            raise RecipeError(
+                f"early_exit: {len(cuts)} exits are asked for; allowed are {MOST_EXITS} at most: name fewer places, or "
+                "give a number"
+            )
         for cut in cuts:
             if fault := head_fault(self.head, cut.shape):
                 raise RecipeError(f"early_exit: head '{self.head}' does not fit place '{cut.name}': {fault}")
@@ -171,7 +179,10 @@ def _why_none(graph_module: fx.GraphModule) -> str:
     opaque = [item.module for item in capture(graph_module).opaque]
     if opaque:
         return f"{', '.join(opaque)} runs in one piece, and no such place is outside of it"
-    return "shortcuts or branches lead around every such tensor, or there are too few layers"
+    return (
+        "shortcuts or branches lead around every such tensor, it has more than 3 dimensions beside the batch, or there "
+        "are too few layers"
+    )
 
 
 @torch.no_grad()
@@ -194,9 +205,7 @@ def _classes(model: Compressed) -> int:
 
 
 def _hidden(cut: CutPoint) -> int:
-    """Return the channels of a conv head: twice the value's, fewer where they cost too much, a multiple of 8."""
+    """Return the channels of a conv head: four times the value's, fewer where they cost too much, a multiple of 8."""
     shape = (cut.shape[-1], *cut.shape[:-1]) if cut.channels_last else cut.shape
-    channels, sizes = shape[0], shape[1:]
-    one: int = channels * 3 ** len(sizes) * math.prod(halved(size) for size in sizes)
-    allowed = int(CONV_SHARE * cut.network_macs) // one
-    return max(8, min(2 * channels, allowed) // 8 * 8)
+    allowed = int(CONV_SHARE * cut.network_macs) // conv_macs(shape)
+    return max(8, min(4 * shape[0], allowed) // 8 * 8)

@@ -38,7 +38,7 @@ class ExitChoice:
         point: its accuracy, mean cost and shares of the examples by exit.
         accuracies: of every exit if all left there, the last the network's own answer.
         costs: of leaving at each exit, the last of going all the way: MACs, or milliseconds.
-        whole: the same of the network without exits.
+        whole: the same of the uncompressed network.
         curve: the best accuracy at other costs, by rising cost.
     """
 
@@ -53,7 +53,7 @@ class ExitChoice:
 
     @property
     def kept(self) -> float:
-        """The share of the whole network's cost that stays, the mean over the examples; above 1 where exits cost."""
+        """The share of the uncompressed network's cost that stays, the mean over the examples; it may be above 1."""
         return self.point.cost / self.whole
 
     @property
@@ -84,7 +84,7 @@ def choose_exits(
         logits: (exits + 1, N, classes) on validation data, the last the network's own, not divided by temperatures.
         labels: (N,).
         costs: (exits + 1,) of leaving at each exit, earlier heads included: MACs, or for keep_latency milliseconds.
-        whole: the same of the network without exits, of which a share is to stay.
+        whole: the same of the uncompressed network, of which a share is to stay.
     """
     early = logits[:-1]
     scaled = goal.temperature_scaling and goal.rule != "patience"

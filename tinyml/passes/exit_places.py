@@ -18,8 +18,13 @@ class _PlacesFile(BaseModel):
     places: tuple[str, ...]
 
 
-def named_places(cuts: Sequence[CutPoint], patterns: Sequence[str]) -> tuple[CutPoint, ...]:
+def named_places(cuts: Sequence[CutPoint], patterns: Sequence[str], *, where: str = "") -> tuple[CutPoint, ...]:
     """Return the cuts that names or glob patterns match, in the order of the network.
+
+    Args:
+        cuts: of the network, in its order.
+        patterns: names or glob patterns.
+        where: they were read, for the message: "places: 'exits.json': ".
 
     Raises:
         RecipeError: A pattern matches none.
@@ -27,7 +32,9 @@ def named_places(cuts: Sequence[CutPoint], patterns: Sequence[str]) -> tuple[Cut
     for pattern in patterns:
         if not any(_named(cut, pattern) for cut in cuts):
             near = did_you_mean(pattern, [name for cut in cuts for name in cut.names])
-            raise RecipeError(f"early_exit: '{pattern}' is no place for an exit.{near} There are {_listed(cuts)}")
+            raise RecipeError(
+                f"early_exit: {where}'{pattern}' is no place for an exit.{near} There are {_listed(cuts)}"
+            )
     return tuple(cut for cut in cuts if any(_named(cut, pattern) for pattern in patterns))
 
 
@@ -59,7 +66,7 @@ def suggested_places(cuts: Sequence[CutPoint], count: int, file: Path) -> tuple[
         ) from error
     best: list[CutPoint] = []
     for name in names:
-        best += [cut for cut in named_places(cuts, [name]) if cut not in best]
+        best += [cut for cut in named_places(cuts, [name], where=f"places: '{file}': ") if cut not in best]
     if len(best) < count:
         raise RecipeError(f"early_exit: {count} exits are asked for; '{file}' has {len(best)} places: {_listed(best)}")
     return tuple(sorted(best[:count], key=cuts.index))

@@ -23,7 +23,7 @@ class ExitTraining:
         train: "all", or "heads": the network in front of them stays as it is, bit for bit.
         weights: factor of each exit's loss, in order, the last the network's own; empty for 1 each.
         distill: share (0-1) of an exit's loss that it learns from the network's own softened answer; where a teacher
-            takes part, exits learn from it instead.
+            takes part, exits learn from it instead, and neither this nor temperature may be given.
         temperature: which softens both, above 0.
     """
 
@@ -33,13 +33,22 @@ class ExitTraining:
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
 
     def __post_init__(self) -> None:
-        """Refuse values that are not allowed; see `check_settings`."""
+        """Refuse values that are not allowed, see `check_settings`, and weights with which nothing is trained."""
         check_settings(self)
+        trained = self.weights[:-1] if self.train == "heads" else self.weights
+        if self.weights and not any(trained):
+            of = "but the last " if self.train == "heads" else ""
+            raise RecipeError(f"weights: all {of}are 0, so that train: {self.train} trains nothing")
 
     @property
     def loss(self) -> ExitLoss:
         """Return how the exits' losses become one."""
         return ExitLoss(weights=self.weights, share=self.distill, temperature=self.temperature)
+
+    @property
+    def sets_distillation(self) -> bool:
+        """Whether it is said how exits learn from the network's own answer: not where both values are the defaults."""
+        return (self.distill, self.temperature) != (ExitTraining.distill, ExitTraining.temperature)
 
     def check(self, module: nn.Module) -> None:
         """Refuse settings for exits that the network does not have.

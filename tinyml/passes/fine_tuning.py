@@ -120,10 +120,15 @@ class FineTuning(Pass):
     batchnorm_images: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        """Spell out what `distill: true` stands for, and refuse values that are not allowed."""
+        """Spell out what `distill: true` stands for, and refuse values that are not allowed or do nothing."""
         if self.distill is True:
             object.__setattr__(self, "distill", Distillation())
         super().__post_init__()
+        if self.distill and self.exits.sets_distillation:
+            raise RecipeError(
+                "fine_tuning: exits learn from the teacher that distill brings, so that distill and temperature of "
+                "exits do nothing; leave those out, or distill"
+            )
 
     def requires(self, model: Compressed, context: Context) -> None:
         """Refuse missing data, patterns that match nothing, another network's classes."""

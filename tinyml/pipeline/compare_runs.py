@@ -108,8 +108,14 @@ def time_together(
         progress: told of the rounds.
 
     Raises:
-        DataError: the task does not fit a file.
+        DataError: the task does not fit a file, or there is none and a run has exits.
     """
+    with_exits = [run.label for group in groups for run in group.runs if "early_exits" in run.after]
+    if task is None and with_exits:
+        raise DataError(
+            f"'{with_exits[0]}' has exits, and random numbers do not leave where examples do: give --data beside "
+            "--remeasure"
+        )
     files: dict[str, Path] = {}
     for group in groups:
         files[f"baseline of {group.runs[0].label}"] = Path(group.runs[0].name) / BASELINE

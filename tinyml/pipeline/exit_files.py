@@ -31,6 +31,7 @@ from tinyml.runtime.session import Session, open_session, open_stage
 from tinyml.runtime.staged import logits_at_exits
 from tinyml.runtime.timer import time_interleaved
 from tinyml.training import StateStore
+from tinyml.training.evaluation import NonFiniteError
 from tinyml.verification import Check
 from tinyml.verification.check import outcome
 
@@ -39,6 +40,7 @@ STAGES: Final = "stages"
 CHOICE: Final = "exit_choice.json"
 """File of a run that says how thresholds were chosen: an `ExitChoice`."""
 _TIMED: Final = 128
+"""Validation examples, of which one after the other is timed."""
 _BATCH: Final = 64
 
 
@@ -105,10 +107,14 @@ def make_exit_files(
         network: as `tinyml.export.to_onnx` writes it, with an output for each exit.
         goal: what the exits are to achieve.
         job: gives validation data, and the runtime's settings.
-        baseline: the file of the network without exits.
+        baseline: the file of the uncompressed network.
         work: a folder for the file with which costs are counted.
         store: where measured costs are kept against a kill, so that the same thresholds are found again.
         progress: told of the timing.
+
+    Raises:
+        NonFiniteError: the network answers numbers on validation data of which no threshold can be chosen.
+        TinymlError: the network cannot be cut at an exit.
     """
     stages = split_stages(network)
     whole_file = work / MODEL
@@ -164,11 +170,21 @@ def goal_checks(run: Path) -> tuple[Check, ...]:
 
 
 def _logits(stages: Sequence[onnx.ModelProto], whole: Session, task: Task, job: Job) -> NDArray[np.float32]:
-    """Return what every exit answers on validation data, (exits + 1, N, classes); `whole` says what the file takes."""
+    """Return what every exit answers on validation data, (exits + 1, N, classes); `whole` says what the file takes.
+
+    Raises:
+        NonFiniteError: the answers to an example are not all finite.
+    """
     sessions = [open_stage(_bytes(stage), provider=job.target.provider, threads=job.threads) for stage in stages]
     split = validation_of(task)
     batches = (split.x[start : start + _BATCH] for start in range(0, len(split), _BATCH))
-    return np.concatenate([logits_at_exits(sessions, network_inputs(whole, task, x)) for x in batches], axis=1)
+    logits = np.concatenate([logits_at_exits(sessions, network_inputs(whole, task, x)) for x in batches], axis=1)
+    if broken := int((~np.isfinite(logits)).any(axis=(0, 2)).sum()):
+        raise NonFiniteError(
+            f"the exported network answers NaN or infinite numbers for {broken:,} of {len(split):,} validation "
+            "examples, so that no thresholds can be chosen; float16 ends at 65,504: leave half_precision out"
+        )
+    return logits
 
 
 def _nobody_leaves(goal: ExitGoal, exits: int) -> ExitPolicy:

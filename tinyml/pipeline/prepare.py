@@ -22,10 +22,11 @@ def prepare(job: Job, processes: Processes = ALONE) -> Root:
     check_order(job, root.compressed.architecture)
     context = context_of(job, root, Silent(), processes)
     check_exit_data(job, root.compressed.architecture)
+    model = root.compressed
     for entry in job.recipe.passes:
-        entry.settings.requires(root.compressed, context)
-        if entry.settings.role == "exit":  # it brings new layers: what follows is asked when they are there
-            break
+        entry.settings.requires(model, context)
+        if entry.settings.role == "exit":  # it brings new layers, in no time: what follows is asked of them, too
+            model = entry.settings.apply(model, context)
     check_target(root.compressed.module, job.target)
     require_provider(job.target.provider)  # after the passes: a recipe that cannot suit the target is the better cure
     return root

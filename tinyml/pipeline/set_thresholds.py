@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from tinyml.errors import CheckpointError, TargetError
-from tinyml.export.exits import exit_policy, exits_file, set_thresholds
+from tinyml.export.exits import exit_policy, set_thresholds, stage_files
 from tinyml.files import explained, write_atomically
 from tinyml.measure.network import find_onnx
 from tinyml.pipeline.exit_files import STAGES, stages_of
@@ -53,10 +53,8 @@ def changed_exits(source: Path, thresholds: Mapping[int, float], *, with_stages:
             raise CheckpointError(
                 f"'{source}' has no {STAGES}: give the run directory, or -o a file that ends in .onnx"
             )
-        names = read_exits(stages / EXITS_NAME).stages
-        kept = {path.name: path.read_bytes() for path in sorted(stages.iterdir()) if path.name != EXITS_NAME}
-        files |= {f"{STAGES}/{name}": content for name, content in kept.items()}
-        files[f"{STAGES}/{EXITS_NAME}"] = exits_file(names, after)
+        models = [read_model(stages / name) for name in read_exits(stages / EXITS_NAME).stages]
+        files |= {f"{STAGES}/{name}": content for name, content in stage_files(models, after).items()}
     return ChangedExits(files=files, before=exit_policy(model), after=after)
 
 

@@ -9,6 +9,7 @@ from tinyml.data import Task, check_outputs
 from tinyml.errors import DataError, ModelError, first_line
 from tinyml.graph.network_outputs import outputs_of
 from tinyml.layers.exit_heads import has_exits
+from tinyml.layers.half import HalfPrecisionNetwork
 
 
 def check_task_shape(run: Path, input_shape: tuple[int, ...], task: Task | None) -> None:
@@ -35,7 +36,8 @@ def try_model(module: nn.Module, input_shape: tuple[int, ...], task: Task | None
         first = first_line(error)
         shape = ", ".join(map(str, input_shape))
         raise ModelError(f"the model cannot take inputs of shape (N, {shape}): {first}") from error
-    if not isinstance(output, torch.Tensor) and not has_exits(module):
+    network = module.wrapped_network if isinstance(module, HalfPrecisionNetwork) else module
+    if not isinstance(output, torch.Tensor) and not has_exits(network):
         kind = type(output).__name__
         raise ModelError(f"the model returns a {kind}; it must return one tensor (wrap it in a factory)")
     if task is not None:

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from tinyml.measure.exits import ACCURACY_OF_ALL, EXAMPLES, MACS, RIGHT, THRESHOLD
 from tinyml.measure.measurement import Measurement
+from tinyml.numerics.exit_rules import ExitRule, is_never
 from tinyml.passes.exit_choice import ExitChoice
 from tinyml.report.layer_bars import LayerBar, layer_bars
 from tinyml.report.line_chart import LineChart, Series
@@ -59,7 +60,7 @@ class ExitFacts:
         curve: what other thresholds would give, on validation data.
     """
 
-    rule: str
+    rule: ExitRule
     rows: tuple[ExitRow, ...]
     chosen: str
     curve: LineChart
@@ -103,9 +104,9 @@ def exit_cells(facts: ExitFacts) -> list[list[str]]:
             share_text(row.accuracy_of_all, total),
             count_text(row.macs),
             "-" if row.latency_ms is None else milliseconds_text(row.latency_ms),
-            "-" if row.threshold is None else "never" if _is_never(facts, row.threshold) else f"{row.threshold:g}",
+            _leaves_from(facts.rule, index, row.threshold),
         ]
-        for row in facts.rows
+        for index, row in enumerate(facts.rows)
     ]
 
 
@@ -126,7 +127,7 @@ def _chosen(choice: ExitChoice) -> str:
     lost = f"{abs(choice.drop_points):.2f} points are {'lost' if choice.drop_points >= 0 else 'gained'}"
     return (
         f"Thresholds were chosen on {choice.examples:,} validation examples, on the exported stages: {wanted}. There "
-        f"{lost} and {share_text(choice.kept)} of the {cost} stay, of those of the network without exits.{missed}"
+        f"{lost} and {share_text(choice.kept)} of the {cost} stay, of those of the uncompressed network.{missed}"
     )
 
 
@@ -135,14 +136,15 @@ def _curve(choice: ExitChoice) -> LineChart:
     cost = _cost(choice)
     points = [(100 * point.cost / choice.whole, 100 * point.accuracy) for point in choice.curve]
     chosen = (100 * choice.kept, 100 * choice.point.accuracy)
+    nobody = (100 * choice.costs[-1] / choice.whole, 100 * choice.accuracies[-1])
     return LineChart(
         title=f"Accuracy against {cost}",
-        x_label=f"{cost} that stay, % of the network without exits",
+        x_label=f"{cost} that stay, % of the uncompressed network",
         y_label="accuracy on validation data, %",
         series=(
             Series(name="best thresholds", x=tuple(x for x, _ in points), y=tuple(y for _, y in points)),
             Series(name="chosen", x=(chosen[0],), y=(chosen[1],), role="after", joined=False),
-            Series(name="no exits", x=(100.0,), y=(100 * choice.accuracies[-1],), role="before", joined=False),
+            Series(name="nobody leaves early", x=(nobody[0],), y=(nobody[1],), role="before", joined=False),
         ),
         note=f"Validation data, {choice.examples:,} examples: not what the table above was measured on.",
     )
@@ -152,8 +154,10 @@ def _cost(choice: ExitChoice) -> str:
     return "milliseconds" if choice.goal.goal == "keep_latency" else "multiply-adds"
 
 
-def _is_never(facts: ExitFacts, threshold: float) -> bool:
-    return threshold >= len(facts.rows) if facts.rule == "patience" else threshold > 1
+def _leaves_from(rule: ExitRule, exit_index: int, threshold: float | None) -> str:
+    if threshold is None:
+        return "-"
+    return "never" if is_never(rule, threshold, exit_index=exit_index) else f"{threshold:g}"
 
 
 def _number(details: Mapping[str, float | int | str], name: str) -> float | None:

@@ -42,7 +42,7 @@ def run_refused(
     if one_by_one:
         return CheckpointError(
             f"{source}: it was given a batch, {given}; a file with exits takes one input at a time, {allowed}. Batches "
-            "are what its stages are for: tinyml.runtime.staged.StagedNetwork, or run_stages.py beside them."
+            "are what its stages are for: tinyml.runtime.staged.open_staged, or run_stages.py beside them."
         )
     return CheckpointError(
         f"{source}: running it on {given} failed; it takes {allowed}. onnxruntime says: {first_line(error)}"

@@ -114,7 +114,7 @@ def logits_at_exits(stages: Sequence[StageSession], x: NDArray[Any]) -> NDArray[
 
 
 def open_staged(directory: Path, *, provider: str = CPU, threads: int = 1) -> StagedNetwork:
-    """Return the stages that `tinyml.export.exits.write_stages` left in a directory, ready to run.
+    """Return the stages in a directory, such as `stages` of a run, ready to run.
 
     Raises:
         CheckpointError: exits.json or a stage is missing, damaged, or does not fit the others.

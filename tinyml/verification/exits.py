@@ -54,9 +54,16 @@ class ExitAnswers:
         own = self.taken
         first = np.minimum(np.minimum(own, taken), len(self.policy.thresholds) - 1)  # where the two part
         sure = confidences(self.policy.rule, self.logits, self.policy.temperatures)[first, np.arange(len(taken))]
-        away = np.abs(sure - np.asarray(self.policy.thresholds, np.float32)[first])
-        strange: NDArray[np.bool_] = (own != taken) & (away > NEAR)
+        threshold = np.asarray(self.policy.thresholds, np.float32)[first]
+        strange: NDArray[np.bool_] = (own != taken) & ~_beside(self.policy, sure, threshold)
         return strange
+
+
+def _beside(
+    policy: ExitPolicy, sure: NDArray[np.float32], threshold: NDArray[np.float32] | np.float32
+) -> NDArray[np.bool_]:
+    """Return which confidences are so near to a threshold that rounding decides; patience counts, so none is."""
+    return np.asarray((np.abs(sure - threshold) <= NEAR) & (policy.rule != "patience"))
 
 
 def same_exit_check(answers: ExitAnswers, taken: NDArray[np.int64], *, bound: float, rounded: bool) -> Check:
@@ -123,8 +130,9 @@ def _away_from_threshold(
     exits = np.minimum(file[0], stages[0])
     logits = np.where((file[0] <= stages[0])[:, None], file[1], stages[1])
     away = np.ones(len(exits), np.bool_)
-    if policy.rule != "patience":  # that counts: nothing lies beside a threshold
-        for index, (threshold, temperature) in enumerate(zip(policy.thresholds, policy.temperatures, strict=True)):
-            sure = confidence(policy.rule, logits, temperature)
-            away[exits == index] = (np.abs(sure - np.float32(threshold)) > NEAR)[exits == index]
+    if policy.rule == "patience":
+        return away
+    for index, (threshold, temperature) in enumerate(zip(policy.thresholds, policy.temperatures, strict=True)):
+        sure = confidence(policy.rule, logits, temperature)
+        away[exits == index] = ~_beside(policy, sure, np.float32(threshold))[exits == index]
     return away

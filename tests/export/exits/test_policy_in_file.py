@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from exit_models import images, tiny
+from onnx import numpy_helper
 
 from tinyml.errors import RecipeError, TargetError
 from tinyml.export.exits import exit_policy, join_stages, set_thresholds, split_stages
@@ -19,6 +20,13 @@ def joined() -> onnx.ModelProto:
 
 def test_the_policy_of_a_file_is_the_one_it_was_joined_with() -> None:
     assert exit_policy(joined()) == POLICY
+
+
+def test_scalars_of_the_network_that_are_called_alike_are_not_its_thresholds() -> None:
+    model = joined()
+    for name in ("threshold_of_the_stem", "temperature_of_attention"):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(7, np.float32), name))
+    assert exit_policy(model) == POLICY
 
 
 def test_a_changed_threshold_is_obeyed() -> None:

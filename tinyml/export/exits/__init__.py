@@ -3,14 +3,12 @@
 from tinyml.export.exits.join import join_stages
 from tinyml.export.exits.policy_in_file import exit_policy, set_thresholds
 from tinyml.export.exits.split import split_stages
-from tinyml.export.exits.stage_files import exits_file, stage_files, write_stages
+from tinyml.export.exits.stage_files import stage_files
 
 __all__ = [
     "exit_policy",
-    "exits_file",
     "join_stages",
     "set_thresholds",
     "split_stages",
     "stage_files",
-    "write_stages",
 ]

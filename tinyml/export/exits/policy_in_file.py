@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count, takewhile
 
 import onnx
 from onnx import numpy_helper
@@ -20,19 +21,26 @@ def exit_policy(model: onnx.ModelProto) -> ExitPolicy:
     """
     written = {item.key: item.value for item in model.metadata_props}
     rule = next((rule for rule in RULES if rule == written.get(RULE_KEY)), None)
-    stored = {item.name: float(f"{float(numpy_helper.to_array(item)):.7g}") for item in model.graph.initializer
-              if item.name.startswith((f"{THRESHOLD}_", f"{TEMPERATURE}_")) and not item.dims}  # fmt: skip
-    exits = [f"_{index}" for index in range(len(stored) // 2)]
+    stored = {item.name: item for item in model.graph.initializer if not item.dims}
+    exits = list(takewhile(lambda index: _names(index) <= stored.keys(), count()))
     if rule is None or not exits:
         raise TargetError(
             f"this file is not one with exits that tinyml joined: its metadata have no {RULE_KEY}, or it stores no "
-            f"{THRESHOLD}_0."
+            f"{THRESHOLD}_0 beside {TEMPERATURE}_0."
         )
     return ExitPolicy(
         rule=rule,
-        thresholds=tuple(stored[f"{THRESHOLD}{index}"] for index in exits),
-        temperatures=tuple(stored[f"{TEMPERATURE}{index}"] for index in exits),
+        thresholds=tuple(_number(stored[f"{THRESHOLD}_{index}"]) for index in exits),
+        temperatures=tuple(_number(stored[f"{TEMPERATURE}_{index}"]) for index in exits),
     )
+
+
+def _names(exit_index: int) -> set[str]:
+    return {f"{THRESHOLD}_{exit_index}", f"{TEMPERATURE}_{exit_index}"}
+
+
+def _number(stored: onnx.TensorProto) -> float:
+    return float(f"{float(numpy_helper.to_array(stored)):.7g}")
 
 
 def set_thresholds(model: onnx.ModelProto, thresholds: Mapping[int, float]) -> onnx.ModelProto:

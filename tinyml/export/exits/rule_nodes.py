@@ -50,7 +50,8 @@ class Decision:
         terms = self._add("Mul", p, self._add("LogSoftmax", scaled, name="log_probabilities"), name="terms")
         share = self._add("Div", self._add("ReduceSum", terms, name="sum", keepdims=0),
                           self._constant(np.log(classes), np.float32, "log_classes"), name="share")  # fmt: skip
-        return self._add("Add", share, self._constant(1, np.float32, "one"), name="confidence")
+        sure = self._add("Add", share, self._constant(1, np.float32, "one"), name="sure")
+        return self._add("Relu", sure, name="confidence")  # of equal logits rounding gives less than 0
 
     def _patience(self, logits: str, before: "Decision | None") -> str:
         self.answer = self._add("ArgMax", logits, name="answer", axis=1, keepdims=0)
