@@ -205,7 +205,7 @@ def _classes(model: Compressed) -> int:
 
 
 def _hidden(cut: CutPoint) -> int:
-    """Return the channels of a conv head: four times the value's, fewer where they cost too much, a multiple of 8."""
+    """Return the channels of a conv head: twice the value's, fewer where they cost too much, a multiple of 8."""
     shape = (cut.shape[-1], *cut.shape[:-1]) if cut.channels_last else cut.shape
     allowed = int(CONV_SHARE * cut.network_macs) // conv_macs(shape)
-    return max(8, min(4 * shape[0], allowed) // 8 * 8)
+    return max(8, min(2 * shape[0], allowed) // 8 * 8)
