@@ -45,6 +45,15 @@ def test_equal_distances_go_by_the_index_even_among_hundreds(k: int, seed: int, 
     np.testing.assert_array_equal(found, brute_force(queries, references, k, "euclidean"))
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_of_equal_references_all_are_near_and_the_lowest_are_taken(metric: Metric) -> None:
+    equal = torch.zeros(40_000, 3)  # as of a layer that is dead; hundreds of seconds if each were looked at
+    own = torch.tensor([0, 2, 39_999]).repeat(100)
+    found = nearest_neighbours(points(300, 3), equal, 3, metric=metric, own=own)
+    assert found[:3].tolist() == [[1, 2, 3], [0, 1, 3], [0, 1, 2]]
+    assert nearest_neighbours(points(2, 3), equal, 2, metric=metric).tolist() == [[0, 1], [0, 1]]
+
+
 def test_points_far_from_zero_and_near_each_other_are_told_apart() -> None:
     references = 1000 + torch.linspace(0, 0.5, 200)[:, None]  # squares of 1e6 hold no 1e-6 in float32
     found = nearest_neighbours(references[50:51], references, 3, metric="euclidean")

@@ -50,6 +50,8 @@ def nearest_neighbours(
     choices = len(references) - (own is not None)
     if not 1 <= k <= choices:
         raise ValueError(f"k is {k}; there are {choices} references to choose from")
+    if bool((references == references[0]).all()):  # a dead layer: all are equally near, so the lowest indices
+        return _lowest(len(queries), k, own, references.device)
     index = (_Euclidean if metric == "euclidean" else _Cosine)(references)
     candidates = min(k + SPARE, choices)
     rows = max(1, chunk_bytes // (4 * len(references)))
@@ -148,6 +150,12 @@ class _Cosine(_Index):
         lengths = vector_norm(first, dim=2) * vector_norm(second, dim=2)
         cosines: Tensor = second.mul_(first).sum(dim=2) / lengths.where(lengths > 0, 1.0)
         return -cosines
+
+
+def _lowest(queries: int, k: int, own: Tensor | None, device: torch.device) -> Tensor:
+    """Return (Q, k): the k lowest indices, without each query's own."""
+    lowest = torch.arange(k, device=device).expand(queries, k)
+    return lowest.clone() if own is None else lowest + (lowest >= own[:, None])
 
 
 def _nearest(index: _Index, queries: Tensor, own: Tensor | None, k: int, candidates: int, chunk_bytes: int) -> Tensor:
