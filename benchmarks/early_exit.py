@@ -13,7 +13,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,14 @@ from record import record
 
 from tinyml import Task, load_task
 from tinyml.checkpoint import load_compressed
-from tinyml.data import Split
 from tinyml.export.exits import exit_policy, set_thresholds
 from tinyml.measure import measure_files
 from tinyml.measure.inputs import network_inputs
 from tinyml.measure.measurement import Measurement
-from tinyml.passes.exit_choice import choose_exits
-from tinyml.pipeline.exit_files import read_choice
+from tinyml.pipeline.set_thresholds import thresholds_for
 from tinyml.runtime.one_by_one import answer_each
-from tinyml.runtime.session import open_session, open_stage
-from tinyml.runtime.staged import logits_at_exits, open_staged
+from tinyml.runtime.session import open_session
+from tinyml.runtime.staged import open_staged
 from tinyml.training.evaluation import predict
 
 Figures = dict[str, object]
@@ -78,7 +75,7 @@ def budgets(task: Task, exits: Mapping[str, Path], drops: list[float], folder: P
     for name, run in exits.items():
         for drop in drops:
             path = folder / f"{name}-{drop:g}.onnx"
-            files[f"{name}, {drop:g} points"] = leaving(run, thresholds(task, run, drop), path)
+            files[f"{name}, {drop:g} points"] = leaving(run, tuple(thresholds_for(run, drop, task).values()), path)
     return figures(task, files) if drops else []
 
 
@@ -86,27 +83,6 @@ def leaving(run: Path, thresholds: tuple[float, ...], path: Path) -> Path:
     """Write the run's file with other thresholds to a path, and return that."""
     onnx.save(set_thresholds(onnx.load(str(run / "model.onnx")), dict(enumerate(thresholds))), str(path))
     return path
-
-
-def thresholds(task: Task, run: Path, drop: float) -> tuple[float, ...]:
-    """Return the thresholds for a drop in accuracy, chosen on validation data as the run chose its own."""
-    choice = read_choice(run)
-    assert choice is not None
-    assert task.validation is not None
-    goal = replace(choice.goal, goal="max_drop_points", budget=drop)
-    logits, labels = stage_logits(task, run, task.validation), task.validation.y
-    return choose_exits(goal, logits, labels, costs=choice.costs, whole=choice.whole).policy.thresholds
-
-
-def stage_logits(task: Task, run: Path, split: Split) -> np.ndarray:
-    """Return the logits (exits + 1, N, classes) of the stages, nobody leaving."""
-    stages = [open_stage(path) for path in sorted((run / "stages").glob("stage_*.onnx"))]
-    whole = open_session(run / "model.onnx")
-    parts = [
-        logits_at_exits(stages, network_inputs(whole, task, split.x[start : start + 64]))
-        for start in range(0, len(split), 64)
-    ]
-    return np.concatenate(parts, axis=1)
 
 
 def figures(task: Task, files: Mapping[str, Path]) -> list[Figures]:

@@ -45,6 +45,10 @@ def test_json_has_both_policies(tinyml: Run, file: Path) -> None:
     ("given", "message"),
     [
         pytest.param(["0=high"], "'0=high' is no threshold; write the exit and a number, such as 0=0.9", id="a word"),
+        pytest.param(["0=-0.1"], "threshold of exit 0: -0.1: margin lies from 0 (leaves always) to 1", id="negative"),
+        pytest.param(["0=nan"], "0: nan: margin lies from 0 (leaves always) to 1, and 2 means never", id="nan"),
+        pytest.param(["-1=0.5"], "there is no threshold of exit -1: this file has those of exits 0 to 1", id="before"),
+        pytest.param(["0="], "'0=' is no threshold; write the exit and a number", id="nothing"),
         pytest.param(["0=1.5"], "threshold of exit 0: 1.5: margin lies from 0", id="out of range"),
         pytest.param(["2=0.5"], "there is no threshold of exit 2: this file has those of exits 0 to 1", id="the end"),
         pytest.param(["0=0.5", "0=0.6"], "names exit 0 twice", id="twice"),
@@ -62,6 +66,21 @@ def test_without_a_threshold_there_is_nothing_to_do(tinyml: Run, file: Path) -> 
     told = tinyml("export", file, "-o", file.with_name("later.onnx"))
     assert told.code == 2
     assert "--set-threshold" in told.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param(["--max-drop-points", "1"], "--max-drop-points and --data go together", id="no data"),
+        pytest.param(["--set-threshold", "0=0.5", "--data", "digits"], "go together", id="data for nothing"),
+        pytest.param(["--max-drop-points", "101", "--data", "digits"], "0<=x<=100", id="out of range"),
+        pytest.param(["--max-drop-points", "1", "--data", "digits"], "is no run directory", id="no stages"),
+    ],
+)
+def test_a_budget_wants_data_and_a_run_directory(tinyml: Run, file: Path, given: list[str], message: str) -> None:
+    told = tinyml("export", file, *given, "-o", file.with_name("later.onnx"))
+    assert told.code == 2
+    assert message in told.err
 
 
 def test_a_file_without_exits_is_refused(tinyml: Run, int8_run: Path, tmp_path: Path) -> None:

@@ -61,5 +61,20 @@ def test_a_cost_out_of_reach_gives_the_cheapest_and_says_so():
     assert found.point.shares == (1.0, 0.0, 0.0)
 
 
+def test_what_other_examples_lose_more_is_taken_off_the_budget_down_to_losing_nothing_here():
+    wide, none = (choose_exits(goal(budget=b), logits(), LABELS, costs=COSTS, whole=WHOLE) for b in (10.0, 0.0))
+    assert 0 < wide.optimism_points < 10
+    assert wide.drop_points <= 10 - wide.optimism_points
+    assert (none.optimism_points > 0, none.drop_points <= 0) == (True, True)
+    assert (wide.doubt, none.doubt != "") == ("", True)
+
+
+def test_that_nobody_leaves_is_doubted():
+    late = np.stack([np.zeros((400, 4)), np.zeros((400, 4)), 9 * np.eye(4)[LABELS]]).astype(np.float32)
+    found = choose_exits(goal(), late, LABELS, costs=COSTS, whole=WHOLE)
+    assert found.point.shares == (0, 0, 1)
+    assert "nobody leaves early" in found.doubt
+
+
 def test_a_cost_within_reach_is_reached():
     assert choose_exits(goal("keep_macs", 0.8), logits(), LABELS, costs=COSTS, whole=WHOLE).reached

@@ -99,7 +99,7 @@ def halved(size: int) -> int:
 def conv_macs(shape: tuple[int, ...]) -> int:
     """Return the MACs of one output channel of a conv head's convolution, on a value (C, H, W) or (C, L)."""
     channels, *sizes = shape
-    return channels * 3 ** len(sizes) * math.prod(halved(min(size, 2 * PLACES)) for size in sizes)
+    return channels * math.prod(3 * halved(min(size, 2 * PLACES)) for size in sizes)
 
 
 def attach_exits(graph_module: fx.GraphModule, specs: tuple[ExitSpec, ...]) -> None:

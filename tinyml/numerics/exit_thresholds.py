@@ -9,12 +9,16 @@ the thresholds before it, so exits are not chosen one by one: the thresholds of 
 a grid, for each combination all thresholds of the last are tried at once (examples sorted by confidence, running sums),
 and from the best found each threshold in turn is tried over all its values until nothing improves. Where the grid has
 places for all values, which it has for two exits and 4,096 examples, that is every combination.
+
+The best of so many combinations looks better on the examples that it was found on than on others. By how much is told
+by the bootstrap (Efron and Tibshirani 1993, section 17.6): thresholds are found on resamples of the examples, and lose
+more on the examples themselves than on their resample.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +29,9 @@ Sums = NDArray[np.float64]
 
 ENUMERATED: Final = 4096
 """Combinations on the grid at most."""
+
+RESAMPLES: Final = 50
+"""Of the bootstrap."""
 
 DECIMALS: Final = 4
 """Of a threshold between 0 and 1; the highest is 0.9999, so that rounding in float32 does not decide who leaves."""
@@ -90,6 +97,19 @@ class ExitTable:
         """The thresholds at which nobody leaves early."""
         return [never(self.rule, exits=len(self.confidences))] * len(self.confidences)
 
+    def of(self, examples: NDArray[np.integer[Any]]) -> "ExitTable":
+        """Return the table of some of the examples, each as often as it is named."""
+        return ExitTable(
+            rule=self.rule,
+            confidences=self.confidences[:, examples],
+            correct=self.correct[:, examples],
+            costs=self.costs,
+        )
+
+    def lost(self, thresholds: Sequence[float]) -> float:
+        """Return the accuracy (0-1) that these thresholds lose to the network's own answer."""
+        return float(self.correct[-1].mean()) - self.point(thresholds).accuracy
+
     def point(self, thresholds: Sequence[float]) -> OperatingPoint:
         """Return what these thresholds come to."""
         taken = exits_taken(self.confidences, thresholds)
@@ -127,11 +147,34 @@ class ExitTable:
         )
 
 
-def fewest_cost(table: ExitTable, *, least_accuracy: float) -> OperatingPoint:
-    """Return the cheapest point of at least this accuracy (0-1); where none reaches it, that of nobody leaving."""
-    least = least_accuracy * table.confidences.shape[1] - 1e-6
-    found = _best(table, _Goal(kind="accuracy", bound=least), ENUMERATED)
+def fewest_cost(table: ExitTable, *, most_lost: float, enumerated: int = ENUMERATED) -> OperatingPoint:
+    """Return the cheapest point that loses at most this accuracy (0-1); where none does, that of nobody leaving.
+
+    Args:
+        table: what every exit says of every example.
+        most_lost: of the accuracy of the network's own answer; below 0 where leaving early is to gain.
+        enumerated: combinations on the grid at most.
+    """
+    least = table.correct[-1].sum() - most_lost * table.confidences.shape[1] - 1e-6
+    found = _best(table, _Goal(kind="accuracy", bound=float(least)), enumerated)
     return table.point(found or table.nobody)
+
+
+def optimism(table: ExitTable, *, most_lost: float, seed: int) -> float:
+    """Return how much more accuracy (0-1) thresholds are expected to lose on other examples than on these; 0 or more.
+
+    Args:
+        table: what every exit says of the examples that `fewest_cost` chooses on.
+        most_lost: what it may lose there.
+        seed: of the resamples.
+    """
+    generator, examples = np.random.default_rng(seed), table.confidences.shape[1]
+    gaps = []
+    for _ in range(RESAMPLES):
+        drawn = table.of(generator.integers(0, examples, size=(examples,)))
+        thresholds = fewest_cost(drawn, most_lost=most_lost, enumerated=ENUMERATED // 16).thresholds
+        gaps.append(table.lost(thresholds) - drawn.lost(thresholds))
+    return max(0.0, float(np.mean(gaps)))
 
 
 def best_accuracy(table: ExitTable, *, most_cost: float, enumerated: int = ENUMERATED) -> OperatingPoint:

@@ -18,6 +18,7 @@ from tinyml.numerics.exit_thresholds import (
     OperatingPoint,
     best_accuracy,
     fewest_cost,
+    optimism,
     trade_off,
 )
 from tinyml.numerics.temperature import fit_temperature
@@ -40,6 +41,8 @@ class ExitChoice:
         costs: of leaving at each exit, the last of going all the way: MACs, or milliseconds.
         whole: the same of the uncompressed network.
         curve: the best accuracy at other costs, by rising cost.
+        optimism_points: of a budget of accuracy, by how many points more is expected to be lost on other examples; so
+            much was taken off the budget, down to losing nothing on these.
     """
 
     goal: ExitGoal
@@ -50,6 +53,7 @@ class ExitChoice:
     costs: tuple[float, ...]
     whole: float
     curve: tuple[OperatingPoint, ...]
+    optimism_points: float = 0.0
 
     @property
     def kept(self) -> float:
@@ -65,6 +69,21 @@ class ExitChoice:
     def reached(self) -> bool:
         """Whether the goal was reached; an accuracy always can be: nobody has to leave."""
         return self.goal.goal == "max_drop_points" or self.kept <= self.goal.budget * (1 + 1e-9)
+
+    @property
+    def doubt(self) -> str:
+        """Why the exits may not do what is hoped for; "" where nothing is known against them."""
+        if self.point.shares[-1] == 1:
+            return (
+                f"nobody leaves early: on the {self.examples:,} validation examples every threshold loses more than "
+                "is allowed; train the exits longer, allow more (max_drop_points), or bring more validation data"
+            )
+        if self.goal.goal == "max_drop_points" and self.optimism_points > self.goal.budget:
+            return (
+                f"{self.examples:,} validation examples are few: {self.optimism_points:.2f} points more are expected "
+                f"to be lost elsewhere than on them, and max_drop_points is {self.goal.budget:g}; bring more"
+            )
+        return ""
 
 
 def choose_exits(
@@ -97,8 +116,10 @@ def choose_exits(
         costs=np.asarray(costs, dtype=np.float64),
     )
     accuracies = tuple(float(each) for each in table.correct.mean(axis=1))
+    too_good = 0.0
     if goal.goal == "max_drop_points":
-        point = fewest_cost(table, least_accuracy=accuracies[-1] - goal.budget / 100)
+        too_good = optimism(table, most_lost=goal.budget / 100, seed=0)
+        point = fewest_cost(table, most_lost=max(0.0, goal.budget / 100 - too_good))
     else:
         point = best_accuracy(table, most_cost=goal.budget * whole)
     return ExitChoice(
@@ -110,4 +131,5 @@ def choose_exits(
         costs=tuple(float(each) for each in costs),
         whole=float(whole),
         curve=trade_off(table, points=POINTS),
+        optimism_points=100 * too_good,
     )

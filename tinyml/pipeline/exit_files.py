@@ -1,6 +1,7 @@
 """The files of a network with exits: cut into stages, when to leave chosen on validation data, joined in one file."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,15 @@ from tinyml.pipeline.job import Job
 from tinyml.pipeline.outcome import MODEL
 from tinyml.progress import Progress
 from tinyml.runtime.exit_policy import ExitPolicy
-from tinyml.runtime.session import Session, open_session, open_stage
+from tinyml.runtime.session import Session, StageSession, open_session, open_stage
 from tinyml.runtime.staged import logits_at_exits
 from tinyml.runtime.timer import time_interleaved
 from tinyml.training import StateStore
 from tinyml.training.evaluation import NonFiniteError
 from tinyml.verification import Check
 from tinyml.verification.check import outcome
+
+logger = logging.getLogger(__name__)
 
 STAGES: Final = "stages"
 """Folder of a run that holds the stages of a network with exits."""
@@ -126,8 +129,11 @@ def make_exit_files(
     else:
         costs = [float(each) for each in macs_by_exit(read_network(whole_file))]
         whole = float(count_macs(read_network(baseline, job.task.input_shape)).worst)
-    logits = _logits(stages, open_session(whole_file), job.task, job)
+    sessions = [open_stage(_bytes(stage), provider=job.target.provider, threads=job.threads) for stage in stages]
+    logits = validation_logits(sessions, open_session(whole_file), job.task)
     choice = choose_exits(goal, logits, split.y, costs=costs, whole=whole)
+    if choice.doubt:
+        logger.warning("early_exit: %s", choice.doubt)
     named = {f"{STAGES}/{name}": content for name, content in stage_files(stages, choice.policy).items()}
     one_file = _bytes(join_stages(stages, choice.policy))
     written = TypeAdapter(ExitChoice).dump_json(choice, indent=1)
@@ -169,20 +175,20 @@ def goal_checks(run: Path) -> tuple[Check, ...]:
     )
 
 
-def _logits(stages: Sequence[onnx.ModelProto], whole: Session, task: Task, job: Job) -> NDArray[np.float32]:
+def validation_logits(stages: Sequence[StageSession], whole: Session, task: Task) -> NDArray[np.float32]:
     """Return what every exit answers on validation data, (exits + 1, N, classes); `whole` says what the file takes.
 
     Raises:
+        DataError: there is no validation data, or it does not fit the file.
         NonFiniteError: the answers to an example are not all finite.
     """
-    sessions = [open_stage(_bytes(stage), provider=job.target.provider, threads=job.threads) for stage in stages]
     split = validation_of(task)
     batches = (split.x[start : start + _BATCH] for start in range(0, len(split), _BATCH))
-    logits = np.concatenate([logits_at_exits(sessions, network_inputs(whole, task, x)) for x in batches], axis=1)
+    logits = np.concatenate([logits_at_exits(stages, network_inputs(whole, task, x)) for x in batches], axis=1)
     if broken := int((~np.isfinite(logits)).any(axis=(0, 2)).sum()):
         raise NonFiniteError(
             f"the exported network answers NaN or infinite numbers for {broken:,} of {len(split):,} validation "
-            "examples, so that no thresholds can be chosen; float16 ends at 65,504: leave half_precision out"
+            "examples: no thresholds can be chosen; float16 holds numbers up to 65,504: leave half_precision out"
         )
     return logits
 

@@ -1,18 +1,23 @@
 """A copy of a finished network with exits that leaves earlier or later."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
+from tinyml.data import Task
 from tinyml.errors import CheckpointError, TargetError
 from tinyml.export.exits import exit_policy, set_thresholds, stage_files
 from tinyml.files import explained, write_atomically
 from tinyml.measure.network import find_onnx
-from tinyml.pipeline.exit_files import STAGES, stages_of
+from tinyml.passes.exit_choice import choose_exits
+from tinyml.pipeline.exit_files import STAGES, read_choice, stages_of, validation_logits, validation_of
 from tinyml.pipeline.outcome import MODEL
 from tinyml.runtime.exit_policy import ExitPolicy
 from tinyml.runtime.exits_file import EXITS_NAME, read_exits
+from tinyml.runtime.session import open_session, open_stage
 from tinyml.verification.verify import read_model
 
 
@@ -56,6 +61,33 @@ def changed_exits(source: Path, thresholds: Mapping[int, float], *, with_stages:
         models = [read_model(stages / name) for name in read_exits(stages / EXITS_NAME).stages]
         files |= {f"{STAGES}/{name}": content for name, content in stage_files(models, after).items()}
     return ChangedExits(files=files, before=exit_policy(model), after=after)
+
+
+def thresholds_for(run: Path, max_drop_points: float, task: Task) -> dict[int, float]:
+    """Return thresholds by exit that lose at most so many points (0-100), chosen on validation data as a run's own are.
+
+    Args:
+        run: a run directory.
+        max_drop_points: of accuracy, to the network's own answer.
+        task: gives the validation data.
+
+    Raises:
+        CheckpointError: the run is missing, damaged, or has no exits.
+        DataError: there is no validation data, or it does not fit.
+        NonFiniteError: an answer is not finite.
+    """
+    choice, stages = read_choice(run), stages_of(run)
+    if choice is None or stages is None:
+        raise CheckpointError(
+            f"'{run}' is no run directory of a network with exits: only its stages tell what other thresholds come to"
+        )
+    sessions = [open_stage(stages / name) for name in read_exits(stages / EXITS_NAME).stages]
+    logits = validation_logits(sessions, open_session(run / MODEL), task)
+    for at_exit, temperature in zip(logits[:-1], choice.policy.temperatures, strict=True):
+        at_exit /= np.float32(temperature)  # the file keeps them
+    goal = replace(choice.goal, goal="max_drop_points", budget=max_drop_points, temperature_scaling=False)
+    found = choose_exits(goal, logits, validation_of(task).y, costs=choice.costs, whole=choice.whole)
+    return dict(enumerate(found.policy.thresholds))
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -125,9 +125,15 @@ def _chosen(choice: ExitChoice) -> str:
     }[goal.goal]
     missed = "" if choice.reached else " This was not reached."
     lost = f"{abs(choice.drop_points):.2f} points are {'lost' if choice.drop_points >= 0 else 'gained'}"
+    more = (
+        f" Other examples are expected to lose {choice.optimism_points:.2f} points more than those that thresholds "
+        "were chosen on (by the bootstrap), which was taken off the budget."
+        if choice.optimism_points
+        else ""
+    )
     return (
         f"Thresholds were chosen on {choice.examples:,} validation examples, on the exported stages: {wanted}. There "
-        f"{lost} and {share_text(choice.kept)} of the {cost} stay, of those of the uncompressed network.{missed}"
+        f"{lost} and {share_text(choice.kept)} of the {cost} stay, of those of the uncompressed network.{missed}{more}"
     )
 
 
