@@ -11,9 +11,10 @@ from exit_models import images, outputs, tiny, write_stages
 from tinyml.export.exits import join_stages, split_stages
 from tinyml.export.exits.policy_in_file import set_thresholds
 from tinyml.runtime.exit_policy import ExitPolicy
+from tinyml.runtime.staged import open_staged
 from tinyml.verification import Verification, verify_file
 from tinyml.verification.agreement import Reference
-from tinyml.verification.exits import ExitAnswers, same_exit_check
+from tinyml.verification.exits import ExitAnswers, same_exit_check, stages_check
 from tinyml.verification.layer_by_layer import LAYER_BY_LAYER
 
 POLICY = ExitPolicy(rule="max_probability", thresholds=(0.6, 0.7), temperatures=(1.5, 0.8))
@@ -67,6 +68,26 @@ def test_a_confidence_beside_a_threshold_may_fall_to_either_side() -> None:
     near, far = (same_exit_check(answers, np.array(taken), bound=0.98, rounded=False) for taken in ([0, 0], [1, 1]))
     assert (near.outcome, far.outcome) == ("passed", "failed")
     assert far.value == "50.00% of 2, 1 differ beyond rounding"
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "rounded", "outcome"),
+    [
+        pytest.param(0, False, "passed", id="all alike"),
+        pytest.param(1, False, "failed", id="one otherwise"),
+        pytest.param(2, True, "passed", id="few otherwise, of rounded numbers"),
+        pytest.param(3, True, "failed", id="many otherwise"),
+    ],
+)
+def test_stages_of_rounded_numbers_may_answer_few_otherwise(
+    otherwise: int, rounded: bool, outcome: str, tmp_path: Path
+) -> None:
+    write_stages(tmp_path, split_stages(tiny()), POLICY)
+    logits, taken = open_staged(tmp_path).run(X)
+    logits[:otherwise] += 0.01 * np.ptp(logits)
+    check = stages_check(tmp_path, X, logits, taken, rounded=rounded, provider="CPUExecutionProvider", threads=1)
+    assert check.outcome == outcome
+    assert (f"{otherwise} answer otherwise" in check.value) == bool(otherwise)
 
 
 def test_patience_counts_so_that_rounding_excuses_nothing() -> None:

@@ -18,6 +18,8 @@ NEAR: Final = 1e-5
 """A confidence so near to a threshold may fall to either side by the rounding of float32."""
 STAGES_DIFFERENCE: Final = 1e-4
 """Largest |difference| of the stages' logits from the file's, as a share of the logits' range."""
+ROUNDED_OTHERWISE: Final = 0.02
+"""Largest share of the examples that stages of a file with rounded numbers may answer otherwise."""
 _BATCH: Final = 64
 
 
@@ -93,16 +95,21 @@ def stages_check(
     outputs: NDArray[np.float32],
     taken: NDArray[np.int64],
     *,
+    rounded: bool,
     provider: str,
     threads: int,
 ) -> Check:
     """Return whether the stages in a folder, run on batches, answer as the one file did.
+
+    Between integers a runtime may compute in float (LayerNorm, softmax), and fuse that otherwise in a stage than in the
+    one file: now and then a code is then off by one step, and with it all that follows.
 
     Args:
         folder: with exits.json.
         inputs: (N, ...) as the file takes them.
         outputs: the file's logits (N, classes).
         taken: the exits (N,) that it took.
+        rounded: whether the file's numbers are rounded: then few examples may answer otherwise.
         provider: onnxruntime's execution provider.
         threads: of every session.
     """
@@ -110,13 +117,18 @@ def stages_check(
     parts = [network.run(inputs[start : start + _BATCH]) for start in range(0, len(inputs), _BATCH)]
     logits, exits = (np.concatenate(each) for each in zip(*parts, strict=True))
     same, spread = exits == taken, float(np.ptp(outputs)) or 1.0
-    share = float(np.abs(logits - outputs)[same].max(initial=0.0)) / spread
-    strange = int((_away_from_threshold(network.policy, (taken, outputs), (exits, logits)) & ~same).sum())
+    differ = np.where(same, np.abs(logits - outputs).max(axis=1), 0.0) / spread
+    elsewhere = _away_from_threshold(network.policy, (taken, outputs), (exits, logits)) & ~same
+    strange = elsewhere | (differ > STAGES_DIFFERENCE)
+    allowed = int(ROUNDED_OTHERWISE * len(taken)) if rounded else 0
+    near = f"confidences within {NEAR:g} of a threshold aside; logits within {STAGES_DIFFERENCE:g}"
+    told = f"; {int(strange.sum())} answer otherwise" if strange.any() else ""
+    share = f"logits differ by {differ.max():.1e} of their range"
     return Check(
         name="stages answer as the file",
-        value=f"{strange} of {len(taken)} leave elsewhere; logits differ by {share:.1e} of their range",
-        bound=f"0, confidences within {NEAR:g} of a threshold aside; <= {STAGES_DIFFERENCE:g}",
-        outcome=outcome(strange == 0 and share <= STAGES_DIFFERENCE),
+        value=f"{int(elsewhere.sum())} of {len(taken)} leave elsewhere; {share}{told}",
+        bound=f"0, {near}" if not allowed else f"<= {allowed} answer otherwise, {near}",
+        outcome=outcome(int(strange.sum()) <= allowed),
         explanation="The stages on batches of 64 against the one file on one input at a time.",
     )
 

@@ -65,7 +65,9 @@ def verify_file(
             checks.append(same_exit_check(reference.exits, taken, bound=same_exits, rounded=rounded))
             if stages is not None:
                 checks.append(
-                    stages_check(stages, reference.inputs, outputs, taken, provider=provider, threads=threads)
+                    stages_check(
+                        stages, reference.inputs, outputs, taken, rounded=rounded, provider=provider, threads=threads
+                    )
                 )
         if quantized and provider == CPU and reference.classification and reference.real:
             checks.append(three_runs(path, reference.inputs, outputs, threads=threads, bound=same_runs))
