@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tinyml.analysis.sensitivity.curves import Sensitivity
     from tinyml.analysis.sensitivity.measure import Request
     from tinyml.analysis.sensitivity.scan import Scanner, ScanSettings
+    from tinyml.cli.sensitivity_results import Chosen
     from tinyml.data import Task
     from tinyml.pipeline import Job, Root
     from tinyml.run_directory import RunDirectory
@@ -119,6 +120,7 @@ def command(
     from tinyml.analysis.sensitivity.changes import find_change
     from tinyml.analysis.sensitivity.scan import ScanSettings
     from tinyml.analysis.sensitivity.units import Patterns
+    from tinyml.data import load_task
     from tinyml.training import find_device
 
     change = find_change(pass_name)
@@ -138,73 +140,92 @@ def command(
         seed=seed,
         workers=workers,
     )
-    task = _task(data, wish)
+    task = load_task(data)
+    scanned = _scanned(task, wish)
     job = analysis_job(
         "sensitivity", checkpoint, model, model_args, task, seed=seed, threads=threads, device=device, target=target
     )
-    _run(job, settings, wish, output, overwrite=overwrite, resume=resume, as_json=as_json)
+    _run(job, scanned, settings, wish, output, overwrite=overwrite, resume=resume, as_json=as_json)
 
 
-def _task(data: str, wish: Wish) -> "Task":
-    """Return the data, with so many validation images as were asked for."""
+def _scanned(task: "Task", wish: Wish) -> "Task":
+    """Return the data with so many validation images as were asked for; a file is calibrated on all the data."""
     from tinyml.analysis.sensitivity.measure import validation_of, with_fewer_images
-    from tinyml.data import load_task
 
-    task = load_task(data)
     validation_of(task)  # refuses where there is none
     return task if wish.images is None else with_fewer_images(task, wish.images, wish.seed)
 
 
 def _run(
-    job: "Job", settings: "ScanSettings", wish: Wish, output: Path, *, overwrite: bool, resume: bool, as_json: bool
+    job: "Job",
+    scanned: "Task",
+    settings: "ScanSettings",
+    wish: Wish,
+    output: Path,
+    *,
+    overwrite: bool,
+    resume: bool,
+    as_json: bool,
 ) -> None:
     """Scan, write the folder, and show what was found."""
     from tinyml.analysis.sensitivity.measure import Request
-    from tinyml.cli.sensitivity_results import chosen, read_scan, show_scan, write_scan
+    from tinyml.cli.sensitivity_results import read_scan, show_scan, write_scan
+    from tinyml.errors import GateMissed
     from tinyml.run_directory import RunDirectory
 
-    assert job.task is not None  # the verb needs --data
     root = load_and_tell(job)
     request = Request(
         model=root.compressed,
-        task=job.task,
+        task=scanned,
         pass_name=wish.pass_name,
         settings=settings,
         threads=job.threads,
         workers=wish.workers,
     )
     scanner = request.scanner()
-    measure_bytes = _byte_measurement(job, root, request, scanner) if wish.budget else None
+    choose = _choice(job, root, request, scanner, wish)
     facts = {**job.fingerprint(), **_facts(settings, wish)}
     with RunDirectory.create(
         output, overwrite=overwrite, resume=resume, fingerprint=facts, inputs=job.inputs
     ) as directory:
         if directory.is_done:
-            sensitivity = read_scan(directory.directory)
+            sensitivity, found = read_scan(directory.directory)
         else:
-            sensitivity = _scan(request, scanner, directory)
-            if measure_bytes is not None:
-                sensitivity = measure_bytes(sensitivity)
-        found, missed = chosen(sensitivity, settings.patterns, wish.sparsity, wish.budget)
-        if not directory.is_done:
-            write_scan(directory, sensitivity, found, job)
+            sensitivity, found = choose(_scan(request, scanner, directory))
+            write_scan(directory, sensitivity, found, settings.patterns, job)
     show_scan(sensitivity, found, output=output, as_json=as_json)
-    if missed is not None:
-        raise missed
+    if found.missed:
+        raise GateMissed(found.missed)
 
 
-def _byte_measurement(
-    job: "Job", root: "Root", request: "Request", scanner: "Scanner"
-) -> "Callable[[Sensitivity], Sensitivity]":
-    """Return what adds the bytes of the file to a scan, after refusing what the pass itself would refuse."""
-    from tinyml.analysis.sensitivity.file_bytes import check_quantizable, with_file_bytes
+def _choice(
+    job: "Job", root: "Root", request: "Request", scanner: "Scanner", wish: Wish
+) -> "Callable[[Sensitivity], tuple[Sensitivity, Chosen]]":
+    """Return what chooses levels from a scan, and for a budget adds bytes to it.
+
+    What the pass would refuse of the network for a budget is refused here, before the scan.
+    """
+    from tinyml.analysis.sensitivity.bits import BitChoice
+    from tinyml.analysis.sensitivity.file_bytes import check_quantizable, made_bytes, with_file_bytes
+    from tinyml.analysis.sensitivity.recipe import bit_recipe_of
+    from tinyml.cli.sensitivity_results import chosen
     from tinyml.pipeline.prepare import context_of
     from tinyml.progress import Silent
     from tinyml.training import ALONE
 
-    context, settings = context_of(job, root, Silent(), ALONE), request.settings
-    check_quantizable(request.pass_name, settings, request.model, context)
-    return lambda found: with_file_bytes(found, scanner.units, settings.patterns, request.model, context)
+    if wish.budget is None:
+        return lambda scan: (scan, chosen(scan, wish.sparsity, None, None))
+    context, patterns = context_of(job, root, Silent(), ALONE), request.settings.patterns
+    check_quantizable(request.pass_name, request.settings, request.model, context)
+
+    def measure(choice: BitChoice) -> int:
+        return made_bytes(bit_recipe_of(request.pass_name, choice, patterns), request.model, context)
+
+    def choose(scan: "Sensitivity") -> "tuple[Sensitivity, Chosen]":
+        counted = with_file_bytes(scan, scanner.units, patterns, request.model, context)
+        return counted, chosen(counted, None, wish.budget, measure)
+
+    return choose
 
 
 def _facts(settings: "ScanSettings", wish: Wish) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What `tinyml sensitivity` writes into its folder, and what it prints."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
-from tinyml.analysis.sensitivity.bits import BitChoice, Budget, choose_bits
+from pydantic import JsonValue, TypeAdapter
+
+from tinyml.analysis.sensitivity.bits import BitChoice, Budget, MeasureBytes, choose_bits
 from tinyml.analysis.sensitivity.budget import Choice, choose_sparsities
 from tinyml.analysis.sensitivity.curves import Sensitivity
 from tinyml.analysis.sensitivity.recipe import bit_recipe_of, recipe_of
@@ -14,6 +16,7 @@ from tinyml.cli.console import print_json, print_table, results
 from tinyml.errors import GateMissed
 from tinyml.pipeline import Job
 from tinyml.recipe import Recipe, resolved_yaml
+from tinyml.report.left_alone import by_reason, modules_text
 from tinyml.report.sensitivity_page import (
     choice_text,
     render_sensitivity,
@@ -34,34 +37,37 @@ RECIPE = "recipe.yaml"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Levels for a budget, and the recipe that they make."""
+    """Levels for a sparsity or a budget.
 
-    choice: Choice | BitChoice
-    recipe: Recipe
+    Attributes:
+        choice: None where nothing was asked for, or nothing meets it.
+        missed: why nothing meets it; "" where something does.
+    """
+
+    choice: Choice | BitChoice | None
+    missed: str = ""
+
+
+_CHOSEN: Final = TypeAdapter(Chosen)
 
 
 def chosen(
-    sensitivity: Sensitivity, patterns: Patterns, sparsity: float | None, budget: Budget | None
-) -> tuple[Chosen | None, GateMissed | None]:
-    """Return the levels for an overall sparsity or a budget, where one was asked for, and why there are none for it."""
+    sensitivity: Sensitivity, sparsity: float | None, budget: Budget | None, measure: MeasureBytes | None
+) -> Chosen:
+    """Return the levels for an overall sparsity or a budget, where one was asked for."""
     if budget is not None:
         try:
-            bits = choose_bits(sensitivity, budget)
+            return Chosen(choice=choose_bits(sensitivity, budget, measure))
         except GateMissed as missed:
-            return None, missed
-        return Chosen(choice=bits, recipe=bit_recipe_of(sensitivity.pass_name, bits, patterns)), None
-    if sparsity is None:
-        return None, None
-    choice = choose_sparsities(sensitivity, sparsity)
-    return Chosen(choice=choice, recipe=recipe_of(sensitivity.pass_name, choice, patterns)), None
+            return Chosen(choice=None, missed=str(missed))
+    return Chosen(choice=None if sparsity is None else choose_sparsities(sensitivity, sparsity))
 
 
-def write_scan(directory: RunDirectory, sensitivity: Sensitivity, found: Chosen | None, job: Job) -> None:
+def write_scan(directory: RunDirectory, sensitivity: Sensitivity, found: Chosen, patterns: Patterns, job: Job) -> None:
     """Write curves, page and recipe, and seal the folder."""
-    directory.write(CURVES, (to_json(sensitivity.to_json(), indent=1) + "\n").encode())
-    recipe = resolved_yaml(found.recipe) if found else ""
-    choice = found.choice if found else None
-    page = render_sensitivity(sensitivity, choice=choice, recipe_yaml=recipe, command=job.command)
+    directory.write(CURVES, (to_json(_facts(sensitivity, found), indent=1) + "\n").encode())
+    recipe = resolved_yaml(_recipe(sensitivity, found.choice, patterns)) if found.choice else ""
+    page = render_sensitivity(sensitivity, choice=found.choice, recipe_yaml=recipe, command=job.command)
     directory.write(PAGE, page.encode())
     if recipe:
         directory.write(RECIPE, recipe.encode())
@@ -78,26 +84,40 @@ def write_scan(directory: RunDirectory, sensitivity: Sensitivity, found: Chosen 
     )
 
 
-def read_scan(folder: Path) -> Sensitivity:
-    """Return the curves of a finished scan."""
-    return Sensitivity.from_json(json.loads((folder / CURVES).read_text(encoding="utf-8")))
+def read_scan(folder: Path) -> tuple[Sensitivity, Chosen]:
+    """Return the curves of a finished scan, and what was chosen from them."""
+    facts = json.loads((folder / CURVES).read_text(encoding="utf-8"))
+    return Sensitivity.from_json(facts), _CHOSEN.validate_python(facts)
 
 
-def show_scan(sensitivity: Sensitivity, found: Chosen | None, *, output: Path, as_json: bool) -> None:
+def _facts(sensitivity: Sensitivity, found: Chosen) -> dict[str, JsonValue]:
+    return {**sensitivity.to_json(), **_CHOSEN.dump_python(found, mode="json")}
+
+
+def _recipe(sensitivity: Sensitivity, choice: Choice | BitChoice, patterns: Patterns) -> Recipe:
+    if isinstance(choice, BitChoice):
+        return bit_recipe_of(sensitivity.pass_name, choice, patterns)
+    return recipe_of(sensitivity.pass_name, choice, patterns)
+
+
+def show_scan(sensitivity: Sensitivity, found: Chosen, *, output: Path, as_json: bool) -> None:
     """Print a row for each layer, what was chosen, and what was not scanned."""
-    choice = found.choice if found else None
+    choice = found.choice
     if as_json:
-        print_json({"output": str(output), **sensitivity.to_json(), "choice": asdict(choice) if choice else None})
+        print_json({"output": str(output), **_facts(sensitivity, found)})
         return
     columns = sensitivity_columns(sensitivity, choice)
     print_table(columns, sensitivity_rows(sensitivity, choice), title=sensitivity.model, right=columns[1:])
     lines = [
         f"Unchanged: {unchanged_text(sensitivity)}. Scores: torch, one layer changed at a time, on {sensitivity.data}.",
         *sensitivity.notes,
-        *(f"Not scanned: {item.module or 'the network'}: {item.reason}" for item in sensitivity.left_alone),
+        *(
+            f"Not scanned: {modules_text(names)}: {why.reason}"
+            for why, names in by_reason(sensitivity.left_alone).items()
+        ),
     ]
     if choice:
         lines.append(choice_text(sensitivity, choice))
-    lines.append(f"Written: {', '.join(str(output / name) for name in (PAGE, CURVES, *([RECIPE] if found else [])))}")
+    lines.append(f"Written: {', '.join(str(output / name) for name in (PAGE, CURVES, *([RECIPE] if choice else [])))}")
     for line in lines:
         results().print(line, markup=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyml.analysis.sensitivity.bits import ByteBudget, DropBudget, choose_bits
+from tinyml.analysis.sensitivity.bits import BitChoice, ByteBudget, DropBudget, choose_bits
 from tinyml.analysis.sensitivity.curves import FileBytes, LayerCurve, Sensitivity
 from tinyml.errors import GateMissed
 
@@ -126,8 +126,82 @@ def test_no_combination_within_the_bytes_diverges_less(layers: list[Layer], most
 
 
 def test_too_few_bytes_are_refused_with_the_smallest_file() -> None:
-    with pytest.raises(GateMissed, match=r"--budget-bytes 139 cannot be met.* has 140 bytes and loses 40.00 points"):
+    with pytest.raises(
+        GateMissed, match=r"--budget-bytes 139 cannot be met.* has 140 bytes and loses at least 40.00 points by"
+    ):
         choose_bits(TWO, ByteBudget(most_bytes=139))
+
+
+def test_what_a_single_layer_reached_is_told_without_at_least() -> None:
+    with pytest.raises(GateMissed, match=r"has 120 bytes and loses 20.00 points by prediction"):
+        choose_bits(scanned(((80, 40, 20), (0, 1, 2))), ByteBudget(most_bytes=100))
+
+
+@pytest.mark.parametrize(
+    ("pass_name", "advice"),
+    [
+        pytest.param("linear_quantization", "; allow more or prune first$", id="2 is the fewest of codes"),
+        pytest.param(
+            "kmeans_quantization", r"; allow more, scan fewer bits \(--levels\), or prune first$", id="1 is left"
+        ),
+    ],
+)
+def test_fewer_bits_are_advised_where_the_pass_has_them(pass_name: str, advice: str) -> None:
+    with pytest.raises(GateMissed, match=advice):
+        choose_bits(replace(TWO, pass_name=pass_name), ByteBudget(most_bytes=139))
+
+
+@pytest.mark.parametrize(
+    ("levels", "advice"),
+    [((8, 4, 2), "; allow more$"), ((7, 4, 2), r"; allow more or scan more bits \(--levels\)$")],
+)
+def test_more_bits_are_advised_where_8_were_not_scanned(levels: tuple[int, ...], advice: str) -> None:
+    scan = scanned(((80, 40, 20), (0.2, 1, 4)))
+    scan = replace(scan, curves=(replace(scan.curves[0], levels=levels),))
+    with pytest.raises(GateMissed, match=advice):
+        choose_bits(scan, DropBudget(most_drop=0.01))
+
+
+class Files:
+    """Makes files that are larger than the scan counts, by the bits of their layers; notes what was made."""
+
+    def __init__(self, more: dict[tuple[int, ...], int]) -> None:
+        self.more, self.made = more, list[tuple[int, ...]]()
+
+    def __call__(self, choice: BitChoice) -> int:
+        bits = tuple(map(int, choice.levels.values()))
+        self.made.append(bits)
+        return choice.predicted.size_bytes + self.more.get(bits, 0)
+
+
+def test_the_bytes_of_the_file_itself_are_told() -> None:
+    files = Files({(4, 2): -3})
+    for budget in (ByteBudget(most_bytes=160), DropBudget(most_drop=0.2)):
+        assert choose_bits(TWO, budget, files).predicted.size_bytes == 157
+    assert files.made == [(4, 2), (4, 2)]
+
+
+def test_a_file_over_the_budget_gives_way_to_a_smaller_one() -> None:
+    files = Files({(8, 4): 5, (8, 2): 1})  # 225 bytes instead of 220, 201 instead of 200
+    choice = choose_bits(TWO, ByteBudget(most_bytes=220), files)
+    assert (files.made, choice.predicted.size_bytes) == ([(8, 4), (8, 2)], 201)
+
+
+def test_a_file_that_is_always_larger_is_made_a_few_times_and_meets_the_budget() -> None:
+    files = Files(dict.fromkeys(product(LEVELS, repeat=2), 25))
+    choice = choose_bits(TWO, ByteBudget(most_bytes=200), files)
+    assert (files.made, choice.predicted.size_bytes) == ([(8, 2), (4, 2)], 185)  # by 25 too large, then 160 + 25
+
+
+def test_a_budget_that_only_the_smallest_file_itself_meets_is_met() -> None:
+    choice = choose_bits(TWO, ByteBudget(most_bytes=130), Files({(2, 2): -10}))
+    assert (set(choice.levels.values()), choice.predicted.size_bytes) == ({2}, 130)
+    assert choice.uniform[2] == choice.predicted  # it is the same file
+
+
+def test_a_smallest_file_that_is_larger_than_counted_is_refused_with_its_own_bytes() -> None:
+    with pytest.raises(GateMissed, match=r"--budget-bytes 140 cannot be met.* has 147 bytes"):
+        choose_bits(TWO, ByteBudget(most_bytes=140), Files({(2, 2): 7}))
 
 
 def test_too_few_points_are_refused_with_the_smallest_drop() -> None:

@@ -12,8 +12,8 @@ from torch import nn
 from tinyml.analysis.sensitivity.bits import ByteBudget, choose_bits
 from tinyml.analysis.sensitivity.changes import CHANGES
 from tinyml.analysis.sensitivity.curves import LayerCurve, Sensitivity
-from tinyml.analysis.sensitivity.file_bytes import check_quantizable, with_file_bytes
-from tinyml.analysis.sensitivity.recipe import quantization
+from tinyml.analysis.sensitivity.file_bytes import check_quantizable, made_bytes, with_file_bytes
+from tinyml.analysis.sensitivity.recipe import bit_recipe_of, quantization
 from tinyml.analysis.sensitivity.scan import ScanSettings
 from tinyml.analysis.sensitivity.units import Patterns, Unit
 from tinyml.architecture import ClusterWeights, CodebookShape
@@ -73,6 +73,8 @@ def check_predicted_bytes(pass_name: str, model: Compressed, context: Context) -
     found = file_size(pass_name, choice.levels, model, context)
     slack = 16 * len(units)  # short names have a digit more or less
     assert found == pytest.approx(choice.predicted.size_bytes, abs=slack)
+    recipe = bit_recipe_of(pass_name, choice, Patterns())
+    assert made_bytes(recipe, model, replace(context, seed=1)) == found  # the recipe's seed is 0
 
 
 def test_what_the_pass_refuses_is_refused_before_the_scan() -> None:

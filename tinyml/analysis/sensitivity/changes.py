@@ -7,7 +7,7 @@ from typing import Final, final
 
 from torch import Tensor, nn
 
-from tinyml.analysis.sensitivity.bits import Budget, ByteBudget, DropBudget
+from tinyml.analysis.sensitivity.bits import FEWEST_BITS, MOST_BITS, Budget, ByteBudget, DropBudget
 from tinyml.analysis.sensitivity.channel_units import channel_units
 from tinyml.analysis.sensitivity.curves import Quantity
 from tinyml.analysis.sensitivity.units import FoundUnits, Patterns, Unit, Values
@@ -229,16 +229,16 @@ CHANGES: Final[dict[str, Change]] = {
     "linear_quantization": Change(
         quantity="bits",
         levels=(8, 7, 6, 5, 4, 3, 2),
-        low=2,
-        high=8,
+        low=FEWEST_BITS["linear_quantization"],
+        high=MOST_BITS,
         units=_quantized_layers,
         note="weights symmetric, one scale per output channel, as the pass fits it; activations in float, no training",
     ),
     "kmeans_quantization": Change(
         quantity="bits",
         levels=(8, 7, 6, 5, 4, 3, 2, 1),
-        low=1,
-        high=8,
+        low=FEWEST_BITS["kmeans_quantization"],
+        high=MOST_BITS,
         units=_clustered_layers,
         note="the weights of a layer share 2^bits centroids, one codebook per layer, without training",
     ),

@@ -3,7 +3,8 @@
     bytes = rest + sum over layers of stored_bytes[level] + sum over the constants that a layer's decoder reads
 
 The network is quantized and exported once, with all layers at the fewest bits; each weight of each level is then handed
-to the chooser of `tinyml.export.storage`. Scales, biases, activations and the graph have the same bytes at any level.
+to the chooser of `tinyml.export.storage`. Scales, biases, activations and the graph have the same bytes at any level,
+but for some: names of more digits, zero points that happen to be equal. What counts is the file itself: `made_bytes`.
 """
 
 import math
@@ -28,6 +29,7 @@ from tinyml.layers.codebook import codebooks
 from tinyml.passes import Compressed, Context
 from tinyml.passes.base import Pass
 from tinyml.passes.linear_quantization import Calibration, LinearQuantization
+from tinyml.recipe import Recipe
 
 INT4_BITS: Final = 4
 QUICK: Final = Calibration(method="minmax", images=64)
@@ -71,6 +73,18 @@ def with_file_bytes(
     lowest = (levels.index(min(levels)),) * len(curves)
     rest = _packed_bytes(exported) - size_of(curves, file, lowest)
     return replace(sensitivity, curves=curves, file=replace(file, rest=rest))
+
+
+def made_bytes(recipe: Recipe, model: Compressed, context: Context) -> int:
+    """Return the bytes of the file that the recipe, of one pass, makes of the network; it is made for that.
+
+    Args:
+        recipe: of `bit_recipe_of`.
+        model: the network that was scanned.
+        context: what `tinyml compress` hands the pass; the seed is the recipe's.
+    """
+    (entry,) = recipe.passes
+    return _packed_bytes(_exported(entry.settings, model, replace(context, seed=recipe.seed)))
 
 
 @dataclass(frozen=True, kw_only=True)
