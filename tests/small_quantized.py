@@ -16,10 +16,11 @@ def small() -> nn.Module:
 
 
 SMALL = (3, 8, 8)
+CALIBRATION = {"calibration": Calibration(method="minmax", images=64)}
 
 
 def quantize(model: nn.Module, *, target: str = "x86-avx2", shape: tuple[int, ...] = SMALL, **settings) -> Compressed:
-    step = LinearQuantization(calibration=Calibration(method="minmax", images=64), **settings)
+    step = LinearQuantization(**({} if "weights_only" in settings else CALIBRATION), **settings)
     before, context = uncompressed(model, shape), random_context(shape, target=target)
     step.requires(before, context)
     after = step.apply(before, context)

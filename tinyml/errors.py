@@ -13,7 +13,7 @@
     ├── DivergenceError            1   a training left the finite numbers (training/result.py)
     ├── NonFiniteError             1   a network answers NaN or Inf (training/evaluation.py)
     ├── ProcessError               *   another process of the run failed, with this code, or ended (1)
-    └── GateMissed                 3   a quality gate was missed: the run directory is kept and says so
+    └── GateMissed                 3   a gate was missed: the run is kept and says so; or the goal of a pass
 
 A message says what is wrong, shows the value, says what is allowed with the nearest right word, and what to do next.
 """
@@ -67,7 +67,7 @@ class MissingDependency(Refused):
 
 
 class GateMissed(TinymlError):
-    """A quality gate was missed; what was made is kept."""
+    """A quality gate was missed, and what was made is kept; or the goal of a pass is out of reach."""
 
     exit_code = 3
 

@@ -40,6 +40,13 @@ def test_all_faults_are_listed_together_with_the_nearest_names():
         assert said in str(caught.value)
 
 
+def test_shapes_are_told_in_the_order_of_the_network():
+    state = {name: torch.ones(7) for name in ("1.bias", "0.bias", "1.weight")} | {"0.weight": torch.ones(2, 3)}
+    state |= {name: tensor for name, tensor in network().state_dict().items() if name.startswith("1.r")}
+    with pytest.raises(CheckpointError, match=r"3 of another shape: '0\.bias' .* '1\.weight' .* '1\.bias' "):
+        load(network(), state)
+
+
 def test_long_lists_are_cut_with_a_count():
     with pytest.raises(CheckpointError, match=r"and 12 more"):
         load(network(), {f"x{index}": torch.ones(1) for index in range(20)})

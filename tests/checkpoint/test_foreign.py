@@ -28,6 +28,12 @@ def test_both_formats_of_torch_are_read_under_every_name(tmp_path, suffix, legac
     assert state.notes == ()
 
 
+def test_safetensors_come_in_the_order_of_the_file(tmp_path):
+    names = [f"layer{index:02}" for index in range(30)]
+    safetensors.torch.save_file({name: torch.ones(1) for name in names}, tmp_path / "w.safetensors")
+    assert list(read_state(tmp_path / "w.safetensors").tensors) == names
+
+
 def test_safetensors_are_read(tmp_path):
     safetensors.torch.save_file(dict(build.weights()), tmp_path / "w.safetensors", metadata={"format": "pt"})
     expect_equal(read_state(tmp_path / "w.safetensors"), build.weights())

@@ -112,6 +112,23 @@ def test_a_goal_out_of_reach_is_missed_with_how_far_it_came_and_what_held_it():
     with pytest.raises(GateMissed, match=r"keep_macs: 0\.05 cannot be met.* 0\.305 stays.*'conv1'") as error:
         pruned(start("resnet20-cifar"), keep_macs=0.05)
     assert error.value.exit_code == 3
+    assert str(error.value).endswith("Give a keep_macs of 0.306 or more, or a smaller round_to")
+
+
+@pytest.mark.parametrize(
+    ("held", "cure"),
+    [
+        ({"round_to": 1}, ""),
+        ({"round_to": 1, "minimum": 12}, ", or a smaller minimum"),
+        ({"round_to": 8, "minimum": 12}, ", or a smaller round_to, or a smaller minimum"),
+        ({"round_to": 1, "exclude": ("layer1.*",)}, ", or include and exclude that leave out fewer layers"),
+        ({"round_to": 1, "layers": {"layer1.*": {"sparsity": 0.1}}}, ", or more sparsity in layers"),
+    ],
+    ids=["nothing", "minimum", "both", "exclude", "layers"],
+)
+def test_what_to_do_about_a_goal_out_of_reach_is_what_would_help(held: dict[str, Any], cure: str):
+    with pytest.raises(GateMissed, match=rf"Give a keep_macs of 0\.\d+ or more{cure}$"):
+        pruned(start("resnet20-cifar"), keep_macs=0.001, **held)
 
 
 def test_the_most_important_channels_stay_with_their_weights():

@@ -164,7 +164,7 @@ def test_settings_that_are_not_allowed_are_refused(settings, said):
 @pytest.mark.parametrize(
     ("step", "factory", "said"),
     [
-        pytest.param(EarlyExit(exits=("stems",)), "mixed", "'stems' is no place for an exit. Did you mean 'stem'? There are stem_norm", id="misspelt"),
+        pytest.param(EarlyExit(exits=("stems",)), "mixed", "'stems' is no place for an exit. Did you mean 'stem', which is 'stem_norm'? There are", id="misspelt"),
         pytest.param(EarlyExit(exits=3), "mixed", "3 exits are asked for; there are 2 places: stem_norm, pool", id="too many"),
         pytest.param(EarlyExit(), "data_dependent", "body runs in one piece", id="in one piece"),
         pytest.param(EarlyExit(exits=1, head="conv"), "mlp", "features (64,) have no places", id="head that does not fit"),

@@ -58,6 +58,26 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         suggested_places(CUTS, 1, tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("stem.rel", "'stem'"), ("my.stem.relu.1", "'stem.relu', which is 'stem'")],
+    ids=["nearer to a name that is not listed", "near to no name that is listed"],
+)
+def test_the_place_that_is_suggested_is_one_of_the_list(given: str, near: str):
+    with pytest.raises(RecipeError, match=rf"Did you mean {near}\? There are stem, layer1, layer2, layer3$"):
+        named_places(CUTS, [given])
+
+
+def test_two_names_of_one_place_are_refused():
+    with pytest.raises(RecipeError, match=r"'layer1\.2' and 'layer1' are one place: leave one of them out"):
+        named_places(CUTS, ["layer1.2", "layer1"])
+
+
+def test_a_name_that_is_given_twice_is_refused():
+    with pytest.raises(RecipeError, match="exits names 'layer1' twice"):
+        EarlyExit(exits=("layer1", "layer2", "layer1"))
+
+
 def test_names_beside_a_file_are_refused():
     with pytest.raises(RecipeError, match="give a number of exits beside it"):
         EarlyExit(exits=("layer1",), places=Path("exits.json"))

@@ -132,6 +132,7 @@ def test_weights_alone_are_decoded_when_the_file_is_loaded(granularity: str, sch
     assert steps_apart(after, file) < 1e-5  # float32 sums in another order
     assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in file.graph.node}
     assert {item.module for item in after.left_alone} == {"0", "3", "5"}
+    assert all(item.reason.startswith("quantized weights, run in float: ") for item in after.left_alone)
 
 
 def test_layers_with_groups_keep_their_names_in_the_file():
@@ -174,6 +175,9 @@ def test_weights_alone_need_no_images():
     [
         ({"granularity": "group"}, "choose granularity channel, or give weights_only"),
         ({"weight_scheme": "asymmetric"}, "choose granularity tensor"),
+        ({"group_size": 8}, "group_size: 8 has no effect on granularity channel; give granularity: group, or leave"),
+        ({"weights_only": True, "activation_bits": 16}, "activation_bits: 16 has no effect beside weights_only: true"),
+        ({"weights_only": True, "calibration": Calibration(images=9)}, "calibration has no effect .* bias_correction"),
         ({"weight_bits": 1}, "greater than or equal to 2"),
         ({"weight_bits": 9}, "less than or equal to 8"),
         ({"activation_bits": 3}, "4, 5, 6, 7, 8 or 16"),
@@ -182,6 +186,11 @@ def test_weights_alone_need_no_images():
 def test_settings_that_no_kernel_can_keep_are_refused(settings: dict, cure: str):
     with pytest.raises(RecipeError, match=cure):
         LinearQuantization(**settings)
+
+
+def test_bias_correction_calibrates_weights_alone():
+    step = LinearQuantization(weights_only=True, bias_correction=True, calibration=Calibration(images=9))
+    assert step.calibration.images == 9
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,10 @@ def test_exits_and_c_scores_are_told_where_there_are_some() -> None:
     assert (exits_text(SUMMARY), c_score_text(SUMMARY)) == ("", "")
     exits = (ExitPlace(name="layer1", probe=0, decided=0.375, macs=0.2),)
     score = CScoreSummary(runs=9, epochs=2, n=8, rank_correlation=-0.5, by_depth=(1.0, None, 0.5))
-    summary = replace(SUMMARY, exits=exits, exits_from="validation", c_score=score)
+    summary = replace(SUMMARY, exits=exits, exits_from="train", c_score=score)
     assert "layer1 (37.5 % decided after 20.0 % of the MACs)" in exits_text(summary)
     assert "would save 30.0 % of the MACs" in exits_text(summary)
+    assert "37.5 % are decided by the input alone (depth 0)" in exits_text(summary)
     assert "prediction depth -0.500" in c_score_text(summary)
     assert render_difficulty(summary).count("<svg") == render_difficulty(SUMMARY).count("<svg") + 1
 
@@ -83,7 +84,7 @@ def test_names_are_escaped(hostile: str) -> None:
 
 def test_a_network_that_is_one_layer_has_a_name_where_it_is_not_probed() -> None:
     page = render_difficulty(replace(SUMMARY, left_alone=(LeftAlone(module="", reason="why"),)))
-    assert "<code>the network</code>" in page
+    assert "<code>the whole network</code>" in page
 
 
 def test_the_easiest_are_shallow_with_large_margins_and_the_hardest_the_reverse() -> None:

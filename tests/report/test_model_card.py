@@ -41,7 +41,15 @@ def test_it_says_whether_to_ship_the_file(report: Report, outcome: str, said: st
 
 def test_what_was_left_alone_is_among_the_limits(report: Report) -> None:
     limits = render_model_card(report).partition("## Limits")[2]
-    assert "norm (linear_quantization): has no weights" in limits
+    assert "norm' (linear_quantization): has no weights" in limits
+
+
+def test_modules_that_share_a_reason_share_a_line(report: Report) -> None:
+    left = [LeftAlone(module=f"conv{index}", reason="why", pass_name="p") for index in range(9)]
+    card = render_model_card(replace(report, left_alone=(*left, *report.left_alone)))
+    lines = [line for line in card.splitlines() if line.startswith("- Left alone")]
+    assert len(lines) == 2
+    assert "'conv5' and 3 more (p): why" in lines[0]
 
 
 def test_a_bare_report_says_what_is_missing(bare_report: Report) -> None:

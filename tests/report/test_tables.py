@@ -43,4 +43,9 @@ def test_only_checks_that_were_not_passed_are_explained() -> None:
     ]
     text = shown(verification_table(rows))
     assert "fine" not in text
-    assert "FAILED  broken" in text
+    assert "FAILED   broken" in text
+
+
+def test_every_column_of_the_checks_has_a_head() -> None:
+    head = shown(verification_table([Check(name="a", value="1", bound="1", outcome="passed")])).splitlines()[0]
+    assert head.split() == ["check", "value", "bound", "outcome", "why"]

@@ -52,6 +52,13 @@ def test_an_unfinished_run_is_resumed_or_overwritten_only_when_asked(unfinished)
     check(unfinished, resume=True)
 
 
+def test_an_unfinished_run_of_other_settings_is_not_offered_to_be_resumed(unfinished):
+    with pytest.raises(
+        OutputError, match=r"an unfinished run\. Add --overwrite to start anew \(--resume goes on with the"
+    ):
+        check(unfinished, fingerprint={"recipe": "int4"})
+
+
 @pytest.mark.parametrize("state", ["finished", "unfinished"])
 def test_another_run_is_not_resumed_and_what_changed_is_named(request, state):
     path = request.getfixturevalue(state)

@@ -33,7 +33,8 @@ def load_into(module: nn.Module, state: StateDict, *, source: Path) -> tuple[str
             finite.
     """
     own = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
-    tensors, notes = _aligned(state.tensors, own)
+    aligned, notes = _aligned(state.tensors, own)
+    tensors = {name: aligned[name] for name in (*own, *aligned) if name in aligned}  # told in the network's order
     faults = [*_name_faults(tensors, own), *_shape_faults(tensors, own), *_kind_faults(tensors, own)]
     if faults:
         others = fitting_models(tensors)

@@ -76,8 +76,10 @@ def from_safetensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: The file is damaged, or its digest does not match. The message does not name the file.
     """
     try:
-        tensors = safetensors.torch.load(data)
+        loaded = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        # In the order of the file: the library's changes from run to run.
+        tensors = {name: loaded[name] for name in header if name in loaded}
         metadata: dict[str, str] = header.get("__metadata__") or {}
     except Exception as error:  # the library raises its own, KeyError for new types, and memory errors
         raise CheckpointError(f"it is a damaged or truncated safetensors file ({error})") from error

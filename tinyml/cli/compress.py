@@ -58,8 +58,8 @@ def command(
     """Send a checkpoint through a recipe: compress, export, verify, measure, report.
 
     CKPT is a checkpoint file, an earlier run directory, or the word `random` for fresh weights. The run directory
-    holds model.onnx, which ships, and report.html. Exit code 3 says that a gate was missed; the directory is kept and
-    tells which.
+    holds model.onnx, which ships, and report.html. Exit code 3 says that a gate was missed, which the kept directory
+    tells, or that the goal of a pass is out of reach: the directory is unfinished then.
 
     Started by torchrun in several processes, they train together (see tinyml train); the first one does all else.
     """

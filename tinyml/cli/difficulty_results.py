@@ -25,6 +25,7 @@ from tinyml.report.difficulty_page import (
     render_difficulty,
 )
 from tinyml.report.gallery import CLASSES_SHOWN, ClassGallery, galleries
+from tinyml.report.left_alone import by_reason, modules_text
 from tinyml.report.png import can_be_drawn
 from tinyml.run_directory import RunDirectory
 from tinyml.runtime.probe import installed_packages
@@ -84,7 +85,7 @@ def show_difficulty(summary: Summary, *, output: Path, as_json: bool) -> None:
         exits_text(summary),
         c_score_text(summary),
         *summary.notes,
-        *(f"Not probed: {item.module or 'the network'}: {item.reason}" for item in summary.left_alone),
+        *(f"Not probed: {modules_text(names)}: {why.reason}" for why, names in by_reason(summary.left_alone).items()),
         f"Written: {', '.join(str(output / name) for name in written)}",
     ]
     for line in filter(None, lines):

@@ -8,6 +8,7 @@ from tinyml.cli.console import print_json, results
 from tinyml.measure.measurement import to_json
 from tinyml.pipeline import Outcome
 from tinyml.report.comparison import compare_measurements
+from tinyml.report.left_alone import by_reason, modules_text
 from tinyml.report.tables import comparison_table, verification_table
 
 
@@ -28,6 +29,8 @@ def show_outcome(outcome: Outcome, *, as_json: bool) -> None:
     console.print(comparison_table(compare_measurements(outcome.measurements)))
     console.print()
     console.print(verification_table(outcome.verification.checks))
-    for item in outcome.left_alone:
-        click.echo(f"left alone by {item.pass_name}: {item.module or 'the whole model'}: {item.reason}")
+    if outcome.left_alone:
+        click.echo("\nleft alone, wholly or in part:")
+    for why, names in by_reason(outcome.left_alone).items():
+        click.echo(f"  {why.pass_name}: {modules_text(names)}: {why.reason}")
     click.echo(f"\nmodel:  {outcome.path / 'model.onnx'}\nreport: {outcome.path / 'report.html'}")

@@ -6,6 +6,7 @@ Which channels hang together comes from torch-pruning's dependency graph, and ev
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -207,9 +208,23 @@ class ChannelPruning(Pass):
                 f"channel_pruning: {name}: {goal} cannot be met: with the fewest channels "
                 f"{'that are faster' if self.keep_latency is not None else 'allowed'} (round_to "
                 f"{allotment.multiple}, minimum {self.minimum}) {share:.3f} stays. Left alone: "
-                f"{'; '.join(held) or 'nothing'}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"
+                f"{'; '.join(held) or 'nothing'}{f' and {len(left) - 3} more' if len(left) > 3 else ''}. "
+                f"{self._cure(name, share, allotment)}"
             )
         return counts
+
+    def _cure(self, name: str, share: float, allotment: Allotment) -> str:
+        """Return what to do where the goal of this name is out of reach and this share (0-1) is the least found."""
+        cures = [f"a {name} of {math.ceil(1000 * share) / 1000:g} or more"]
+        if allotment.minimum % allotment.multiple:
+            cures.append("a smaller round_to")
+        if allotment.minimum > allotment.multiple:
+            cures.append("a smaller minimum")
+        if self.exclude or self.include != ("*",):
+            cures.append("include and exclude that leave out fewer layers")
+        if allotment.fixed:
+            cures.append("more sparsity in layers")
+        return f"Give {', or '.join(cures)}"
 
     def _small_counts(self, model: Compressed, allotment: Allotment, goal: float) -> tuple[Counts, float]:
         """Return counts that meet the goal for MACs or parameters, or the smallest, with the share that they keep."""

@@ -74,6 +74,8 @@ class EarlyExit(Pass):
             object.__setattr__(self, "max_drop_points", DROP_POINTS)
         if self.exits == ():
             raise RecipeError("exits is an empty list: give a number, or names of places")
+        if not isinstance(self.exits, int) and (twice := [name for name in self.exits if self.exits.count(name) > 1]):
+            raise RecipeError(f"exits names '{twice[0]}' twice: leave one of them out")
         if self.places is not None and not isinstance(self.exits, int):
             raise RecipeError("exits names places, and so does the file of places: give a number of exits beside it")
 

@@ -1,6 +1,7 @@
 """Which of a network's cut points get an exit: as many as asked for, those that are named, or those a file suggests."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -27,14 +28,17 @@ def named_places(cuts: Sequence[CutPoint], patterns: Sequence[str], *, where: st
         where: they were read, for the message: "places: 'exits.json': ".
 
     Raises:
-        RecipeError: A pattern matches none.
+        RecipeError: A pattern matches none, or two names are one place.
     """
     for pattern in patterns:
         if not any(_named(cut, pattern) for cut in cuts):
-            near = did_you_mean(pattern, [name for cut in cuts for name in cut.names])
             raise RecipeError(
-                f"early_exit: {where}'{pattern}' is no place for an exit.{near} There are {_listed(cuts)}"
+                f"early_exit: {where}'{pattern}' is no place for an exit.{_nearest(pattern, cuts)} There are "
+                f"{_listed(cuts)}"
             )
+    for cut in cuts:
+        if len(same := [pattern for pattern in patterns if pattern in cut.names]) > 1:
+            raise RecipeError(f"early_exit: {where}'{same[0]}' and '{same[1]}' are one place: leave one of them out")
     return tuple(cut for cut in cuts if any(_named(cut, pattern) for pattern in patterns))
 
 
@@ -74,6 +78,15 @@ def suggested_places(cuts: Sequence[CutPoint], count: int, file: Path) -> tuple[
 
 def _named(cut: CutPoint, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in cut.names)
+
+
+def _nearest(pattern: str, cuts: Sequence[CutPoint]) -> str:
+    """Return which place may be meant, by the name in the list or, where that is not near, by another of its names."""
+    if listed := did_you_mean(pattern, [cut.name for cut in cuts]):
+        return listed
+    others = {name: cut.name for cut in cuts for name in cut.names}
+    found = get_close_matches(pattern, others, n=1)
+    return f" Did you mean '{found[0]}', which is '{others[found[0]]}'?" if found else ""
 
 
 def _listed(cuts: Sequence[CutPoint]) -> str:

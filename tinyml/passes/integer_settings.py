@@ -27,6 +27,9 @@ REDUCED: Final = Grid(q_min=-64, q_max=64)
 WeightBits = Annotated[int, Field(ge=2, le=8)]
 ActivationBits = Literal[4, 5, 6, 7, 8, 16]
 
+ACTIVATION_BITS: Final = 8
+GROUP_SIZE: Final = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
@@ -73,13 +76,14 @@ class IntegerSettings(Pass):
         weight_bits: 2 to 8; of b bits the codes are -(2^(b-1) - 1) to 2^(b-1) - 1.
         outer_bits: of the weights of the first and the last layer that the network calls, of those that are quantized:
             they lose most and are small; null for those of the others.
-        activation_bits: 4 to 8, or 16.
+        activation_bits: 4 to 8, or 16; not with weights_only.
         weights_only: activations stay in float, and need neither images nor integer kernels.
         weight_scheme: "asymmetric" weights have a zero point and one code more; integer kernels take one zero point for
             a whole tensor only.
         granularity: whether all weights of a layer share a scale, those of an output channel, or a group of them;
             groups are for weights_only.
-        group_size: weights in a group; a divisor of a channel's weights near it where it is none.
+        group_size: weights in a group, for granularity group; a divisor of a channel's weights near it where it is
+            none.
         weight_range: "target" keeps 8-bit weight codes in the range that the target's kernels add without saturating;
             "full" uses all of -127..127 whatever the target.
         equalize: whether layers in a row share their ranges before they are quantized; see passes/post_training/.
@@ -95,11 +99,11 @@ class IntegerSettings(Pass):
 
     weight_bits: WeightBits = 8
     outer_bits: WeightBits | None = None
-    activation_bits: ActivationBits = 8
+    activation_bits: ActivationBits = ACTIVATION_BITS
     weights_only: bool = False
     weight_scheme: Literal["symmetric", "asymmetric"] = "symmetric"
     granularity: Granularity = "channel"
-    group_size: Annotated[int, Field(ge=2)] = 32
+    group_size: Annotated[int, Field(ge=2)] = GROUP_SIZE
     weight_range: Literal["target", "full"] = "target"
     calibration: Calibration = field(default_factory=Calibration)
     equalize: bool = False
@@ -117,7 +121,13 @@ class IntegerSettings(Pass):
             raise RecipeError(
                 "linear_quantization: adaround has settings but rounding is nearest; give rounding: adaround"
             )
+        if self.granularity != "group" and self.group_size != GROUP_SIZE:
+            raise RecipeError(
+                f"linear_quantization: group_size: {self.group_size} has no effect on granularity {self.granularity}; "
+                "give granularity: group, or leave group_size out"
+            )
         if self.weights_only:
+            self._refuse_settings_of_activations()
             return
         if self.granularity == "group":
             raise RecipeError(
@@ -128,6 +138,19 @@ class IntegerSettings(Pass):
             raise RecipeError(
                 "linear_quantization: integer kernels take one zero point for all weights of a layer: choose "
                 "granularity tensor beside weight_scheme asymmetric, or give weights_only: true"
+            )
+
+    def _refuse_settings_of_activations(self) -> None:
+        """Refuse what weights_only leaves without effect."""
+        if self.activation_bits != ACTIVATION_BITS:
+            raise RecipeError(
+                f"linear_quantization: activation_bits: {self.activation_bits} has no effect beside weights_only: "
+                "true, which leaves activations in float; leave one of them out"
+            )
+        if self.calibration != Calibration() and not self.bias_correction:
+            raise RecipeError(
+                "linear_quantization: calibration has no effect beside weights_only: true, where only bias_correction "
+                "uses its images; leave calibration out, or give bias_correction: true"
             )
 
     def check_target(self, target: Target) -> None:

@@ -241,14 +241,14 @@ class LinearQuantization(IntegerSettings):
     def _why_in_float(self, target: Target, *, int4: bool) -> str:
         """Return why float kernels run a layer, and what becomes of its weight; "" where integer kernels do."""
         if self.weights_only and int4:
-            return "weights_only: runs in float, its INT4 weight decoded on every run"
+            return "quantized weights, run in float: INT4 is decoded on every run (weights_only)"
         if self.weights_only:
-            return "weights_only: runs in float, its weight decoded when the file is loaded"
+            return "quantized weights, run in float: they are decoded when the file is loaded (weights_only)"
         if self.activation_bits == 16:
-            return "runs in float between its quantizers: onnxruntime has no kernel for 16-bit activations"
+            return "quantized weights, run in float between quantizers: there is no kernel for 16-bit activations"
         if int4 and target.provider == "CPUExecutionProvider":
             return (
-                "runs in float between its quantizers, its INT4 weight decoded on every run: onnxruntime has no "
+                "quantized weights, run in float between quantizers, INT4 decoded on every run: onnxruntime has no "
                 "integer kernel for INT4; choose weight_storage: packed in the target"
             )
         return ""

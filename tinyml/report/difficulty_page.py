@@ -11,6 +11,7 @@ from tinyml.measure.statistics import wilson_interval
 from tinyml.report.gallery import ClassGallery
 from tinyml.report.html import render_html
 from tinyml.report.layer_bars import LayerBar, layer_bars
+from tinyml.report.left_alone import by_reason
 from tinyml.report.line_chart import LineChart, Series, line_chart
 from tinyml.report.units import range_text, share_text
 
@@ -83,7 +84,18 @@ def exits_text(summary: Summary) -> str:
     return (
         f"Places for exits, the best first, by the depths of {summary.exits_from}: {places}. If each example left as "
         f"soon as it is decided, these would save {share_text(macs_saved(best))} of the MACs: more than trained heads "
-        "will."
+        f"will.{_pixels_text(summary)}"
+    )
+
+
+def _pixels_text(summary: Summary) -> str:
+    """Return what becomes of the examples that are decided before any place, "" where there are none."""
+    split = summary.splits[summary.exits_from]
+    if not (by_pixels := split.depths[0].n):
+        return ""
+    return (
+        f" {share_text(by_pixels / split.n)} are decided by the input alone (depth 0), before any layer: they count "
+        "for the earliest place, which is not where they are decided but the first where one can leave."
     )
 
 
@@ -133,7 +145,7 @@ def render_difficulty(
         exits=exits_text(summary),
         c_score=c_score_text(summary),
         notes=summary.notes,
-        left_alone=summary.left_alone,
+        left_alone=by_reason(summary.left_alone),
         command=command,
     )
 

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tinyml.report.comparison import Cell
 from tinyml.report.exits import COLUMNS, exit_cells
+from tinyml.report.left_alone import by_reason, modules_text
 from tinyml.report.report import Report
 from tinyml.report.tables import shape_text
 from tinyml.report.usage import usage_snippet
@@ -28,6 +29,8 @@ def render_model_card(report: Report) -> str:
     template = environment.get_template("model_card.md.jinja")
     return template.render(
         report=report,
+        left_alone=by_reason(report.left_alone),
+        modules_text=modules_text,
         snippet=usage_snippet(report),
         number=_number,
         change=_change,

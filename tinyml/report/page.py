@@ -11,6 +11,7 @@ from tinyml.report.exits import COLUMNS, exit_cells, exit_histogram
 from tinyml.report.html import render_html
 from tinyml.report.latency_curve import latency_curve
 from tinyml.report.layer_bars import LayerBar, layer_bars
+from tinyml.report.left_alone import by_reason
 from tinyml.report.line_chart import LineChart, line_chart
 from tinyml.report.report import LayerCost, LayerRow, Report
 from tinyml.report.tables import shape_text
@@ -47,6 +48,7 @@ def render_page(report: Report) -> str:
     return render_html(
         "report.html.jinja",
         report=report,
+        left_alone=by_reason(report.left_alone),
         pair=len(report.comparison.subjects) == 2,
         tiles=_tiles(report),
         estimated=any(row.estimated for row in report.comparison.rows),

@@ -17,6 +17,7 @@ from tinyml.report.bit_choice import (
     uniform_rows,
 )
 from tinyml.report.html import render_html
+from tinyml.report.left_alone import by_reason
 from tinyml.report.line_chart import LineChart, Series, line_chart
 from tinyml.report.units import points_text, range_text, share_text
 
@@ -87,7 +88,7 @@ def render_sensitivity(
         bits=_bits(sensitivity, choice) if isinstance(choice, BitChoice) else None,
         recipe_yaml=recipe_yaml,
         notes=sensitivity.notes,
-        left_alone=sensitivity.left_alone,
+        left_alone=by_reason(sensitivity.left_alone),
         command=command,
     )
 

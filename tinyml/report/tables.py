@@ -32,7 +32,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def verification_table(checks: Sequence[Check]) -> Table:
     """Return the checks; the explanation is shown of those that were not passed."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("check", "value", "bound", "", "why"):
+    for heading in ("check", "value", "bound", "outcome", "why"):
         table.add_column(heading)
     for row in checks:
         word, style = _OUTCOMES[row.outcome]

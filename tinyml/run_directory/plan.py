@@ -82,9 +82,7 @@ def plan_run(
             return Plan(final=final, build=beside)
         if resume:
             raise OutputError(_changes(path, final, fingerprint))
-    cure = (
-        "--overwrite to replace it" if situation is Situation.SEALED else "--resume to go on, --overwrite to start anew"
-    )
+        cure = _cure(situation, final, fingerprint)
     raise OutputError(f"The output '{path}' exists: {situation}. Add {cure}, or choose another output.")
 
 
@@ -143,6 +141,15 @@ def _refuse_strangers(path: Path, directory: Path) -> None:
             f"The output '{path}' holds files that tinyml did not write: {', '.join(sorted(strangers)[:5])}. "
             "Move them away, or choose another output."
         )
+
+
+def _cure(situation: Situation, final: Path, fingerprint: Mapping[str, str]) -> str:
+    """Return which options allow for what stands there."""
+    if situation is Situation.SEALED:
+        return "--overwrite to replace it"
+    if read_journal(final).fingerprint == dict(fingerprint):
+        return "--resume to go on, --overwrite to start anew"
+    return "--overwrite to start anew (--resume goes on with the same settings only)"
 
 
 def _changes(path: Path, directory: Path, fingerprint: Mapping[str, str]) -> str:
