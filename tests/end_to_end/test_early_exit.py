@@ -83,18 +83,18 @@ def test_the_stages_answer_as_the_one_file_does(run: Path, images: np.ndarray) -
     np.testing.assert_allclose(staged, logits, atol=1e-4 * np.ptp(logits))
 
 
-def test_thresholds_for_the_same_budget_are_chosen_again_and_for_a_large_one_are_lower(
+def test_thresholds_for_the_same_budget_are_chosen_again_and_for_none_are_higher(
     tinyml: Run, run: Path, tmp_path: Path
 ) -> None:
     own = exit_policy(onnx.load(run / "model.onnx"))
-    for points, name in (("1", "same"), ("100", "all")):
+    for points, name in (("1", "same"), ("0", "none")):
         options = ("--max-drop-points", points, "--data", "digits", "-o", tmp_path / name)
         assert tinyml("export", run, *options).code == 0
     assert exit_policy(onnx.load(tmp_path / "same" / "model.onnx")) == own
-    lower = exit_policy(onnx.load(tmp_path / "all" / "model.onnx"))
-    assert lower.thresholds < own.thresholds
-    assert open_staged(tmp_path / "all" / "stages").policy == lower
-    assert lower.temperatures == own.temperatures
+    higher = exit_policy(onnx.load(tmp_path / "none" / "model.onnx"))
+    assert higher.thresholds > own.thresholds
+    assert open_staged(tmp_path / "none" / "stages").policy == higher
+    assert higher.temperatures == own.temperatures
 
 
 def test_the_program_beside_the_stages_runs_without_tinyml(run: Path, images: np.ndarray, tmp_path: Path) -> None:
