@@ -96,6 +96,12 @@ def test_an_output_that_exists_is_kept(tinyml: Run, file: Path) -> None:
     assert exit_policy(onnx.load(file)).thresholds == (0.25, 0.5)
 
 
+def test_an_output_that_exists_is_refused_before_thresholds_are_chosen(tinyml: Run, file: Path) -> None:
+    told = tinyml("export", file, "--max-drop-points", "1", "--data", "no-such-card.yaml", "-o", file)
+    assert told.code == 2
+    assert "no-such-card" not in told.err
+
+
 def test_stages_come_from_a_run_directory_alone(tinyml: Run, file: Path) -> None:
     told = tinyml("export", file, "--set-threshold", "0=0.5", "-o", file.parent / "copy")
     assert told.code == 2

@@ -77,16 +77,17 @@ def command(
     if twice := [exit_index for exit_index in asked if asked.count(exit_index) > 1]:
         raise UsageError(f"--set-threshold names exit {twice[0]} twice: leave one out")
     one_file = output.suffix == ".onnx"
+    if one_file:
+        check_output_file(output, overwrite=overwrite, inputs=[find_onnx(source)])
+    elif output.exists():
+        raise OutputError(f"The output '{output}' exists already. Choose a folder that does not.")
     chosen = dict(thresholds)
     if max_drop_points is not None and data is not None:
         chosen = thresholds_for(source, max_drop_points, load_task(data))
     made = changed_exits(source, chosen, with_stages=not one_file)
     if one_file:
-        check_output_file(output, overwrite=overwrite, inputs=[find_onnx(source)])
         write_files(output.parent, {output.name: made.files["model.onnx"]})
     else:
-        if output.exists():
-            raise OutputError(f"The output '{output}' exists already. Choose a folder that does not.")
         write_files(output, made.files)
     if as_json:
         print_json({"output": str(output), "before": vars(made.before), "after": vars(made.after)})
