@@ -1,21 +1,12 @@
-"""A small network with every kind of layer that integers run, and linear_quantization of it."""
+"""linear_quantization as tests apply it, to a small network unless they bring one."""
 
-import torch
 from random_task import random_context, uncompressed
+from small_network import SMALL
 from torch import nn
 
 from tinyml.passes.base import Compressed
 from tinyml.passes.linear_quantization import Calibration, LinearQuantization
 
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
-    ).eval()
-
-
-SMALL = (3, 8, 8)
 CALIBRATION = {"calibration": Calibration(method="minmax", images=64)}
 
 

@@ -7,7 +7,8 @@ import onnx
 import pytest
 import torch
 from random_task import random_context, random_task, trained, uncompressed
-from small_quantized import SMALL, quantize, small
+from small_network import SMALL, small
+from small_quantized import quantize
 from torch import Tensor, nn
 
 from tinyml.errors import RecipeError, TargetError

@@ -9,7 +9,8 @@ import torch
 import user_models
 from onnx import numpy_helper
 from random_task import quantized, random_context, random_task, trained, uncompressed
-from small_quantized import SMALL, quantize, small
+from small_network import SMALL, small
+from small_quantized import quantize
 from torch import Tensor, nn
 
 from tinyml.architecture import build

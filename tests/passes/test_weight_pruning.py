@@ -7,6 +7,7 @@ import torch
 import user_models
 from pydantic import TypeAdapter, ValidationError
 from random_task import quantized, random_context, random_task, uncompressed
+from small_network import SMALL, small
 from torch import nn
 
 from tinyml.architecture import build
@@ -37,17 +38,6 @@ def zeros_by_layer(model: Compressed) -> dict[str, int]:
 
 def numel_by_layer(model: Compressed) -> dict[str, int]:
     return {name: mask.mask.numel() for name, mask in masks(model.module)}
-
-
-def small() -> nn.Module:
-    """Three layers of 108, 144 and 640 weights that can be pruned."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
-    ).eval()
-
-
-SMALL = (3, 8, 8)
 
 
 def test_uniform_gives_every_layer_its_rounded_share():
